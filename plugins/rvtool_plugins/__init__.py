@@ -1,0 +1,1 @@
+"""First-party plugins: the same path that third-party plugins take."""

@@ -1,0 +1,28 @@
+"""Settings: what every component's and every verb's config is derived from."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict
+
+
+class Config(BaseModel):
+    """A flat, frozen record of settings.
+
+    Every field has a default and ``Field(description=...)`` with the unit, and bounds where it has any.
+    Fields become command-line options and recipe keys by their names.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+def _split(value: Any) -> Any:
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
+"""A tuple of names, typed as one comma-separated word: ``--classes FRI,FRII``."""
+
+Numbers = Annotated[tuple[float, ...], BeforeValidator(_split)]
+"""A tuple of numbers, typed as one comma-separated word: ``--size-arcsec 10,60``."""

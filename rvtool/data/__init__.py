@@ -1,0 +1,1 @@
+"""What flows through every verb: images, datasets, splits, tensors, compressed FITS."""

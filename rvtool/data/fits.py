@@ -1,0 +1,238 @@
+"""One image: pixels, unit, place on the sky, beam, and the header as the file has it."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rvtool.errors import DataError
+from rvtool.kinds import Beam
+
+if TYPE_CHECKING:
+    from astropy.io import fits
+    from astropy.wcs import WCS
+
+FITS_SUFFIXES = (".fits", ".fit", ".fts", ".imfits", ".fits.gz", ".fits.bz2", ".fits.fz", ".fit.gz", ".fit.bz2")
+PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg")
+SUFFIXES = (*FITS_SUFFIXES, *PICTURE_SUFFIXES, ".npy")
+
+
+def suffix_of(path: str | Path) -> str | None:
+    """Return the ending by which an image file is known (``.fits.gz`` whole), or None if it is no image."""
+    name = Path(path).name.lower()
+    return max((s for s in SUFFIXES if name.endswith(s)), key=len, default=None)
+
+
+@dataclass(frozen=True)
+class Image:
+    """One image as rvtool handles it.
+
+    Attributes
+    ----------
+    data
+        ``(C, H, W)``, native byte order, in `unit`; blank pixels of floats are NaN.
+    unit
+        The unit of the pixels, ``"Jy/beam"`` for example, or ``""``.
+    beam
+        The restoring beam, where the file tells.
+    header_bytes
+        The header cards exactly as they stand in the file (some real headers carry tabs, which astropy
+        will not write back); empty for formats without one.
+    """
+
+    data: np.ndarray
+    unit: str = ""
+    beam: Beam | None = None
+    header_bytes: bytes = b""
+    path: Path | None = None
+    plane: int = 0
+    _header: Any = field(default=None, repr=False, compare=False)
+
+    @cached_property
+    def mask(self) -> np.ndarray:
+        """``(H, W)`` bool, True where every channel is known."""
+        return np.isfinite(self.data).all(axis=0)
+
+    @cached_property
+    def wcs(self) -> WCS | None:
+        """The celestial world coordinates, or None where the header has none."""
+        if self._header is None:
+            return None
+        from astropy.wcs import WCS
+
+        with quiet():
+            try:
+                wcs = WCS(self._header, naxis=2).celestial
+            except Exception:  # astropy raises a dozen kinds for broken headers; the pixels are still good
+                return None
+        return wcs if wcs.has_celestial else None
+
+    @property
+    def pixel_arcsec(self) -> float | None:
+        """The side of a pixel, from the WCS."""
+        if self.wcs is None:
+            return None
+        from astropy.wcs.utils import proj_plane_pixel_scales
+
+        return float(np.mean(proj_plane_pixel_scales(self.wcs)) * 3600)
+
+    @property
+    def centre(self) -> tuple[float, float] | None:
+        """Right ascension and declination of the image's centre, degrees ICRS or as the header has them."""
+        if self.wcs is None:
+            return None
+        height, width = self.data.shape[-2:]
+        with quiet():
+            ra, dec = self.wcs.pixel_to_world_values((width - 1) / 2, (height - 1) / 2)
+        return (float(ra), float(dec)) if np.isfinite(ra) and np.isfinite(dec) else None
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep astropy's warnings about other people's headers from the terminal."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+@contextmanager
+def open_fits(path: Path) -> Iterator[fits.HDUList]:
+    """Open a FITS file of any packing, turning what astropy raises into one sentence.
+
+    Raises
+    ------
+    DataError
+        The file is missing, is no FITS, or ends too early.
+    """
+    from astropy.io import fits
+
+    try:
+        with quiet(), fits.open(path, memmap=False, lazy_load_hdus=False) as hdus:
+            yield hdus
+    except FileNotFoundError:
+        raise DataError(f"{path} does not exist; check the path.") from None
+    except IsADirectoryError:
+        raise DataError(f"{path} is a folder, not an image file.") from None
+    except PermissionError:
+        raise DataError(f"{path} may not be read by this user; check its permissions.") from None
+    except (OSError, EOFError, ValueError, TypeError, IndexError, KeyError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise DataError(f"{path} cannot be read as FITS ({reason}); it may be truncated or another format.") from error
+
+
+def image_hdus(hdus: fits.HDUList) -> list[int]:
+    """Return the numbers of the HDUs that hold an image of two or more dimensions."""
+    found = []
+    for number, hdu in enumerate(hdus):
+        if not hdu.is_image:
+            continue
+        shape = [hdu.header.get(f"NAXIS{i + 1}", 0) for i in range(hdu.header.get("NAXIS", 0))]
+        if sum(n > 1 for n in shape) >= 2 or (len(shape) >= 2 and all(n > 0 for n in shape)):
+            found.append(number)
+    return found
+
+
+def beam_of(header: fits.Header) -> Beam | None:
+    """Return the beam that BMAJ, BMIN and BPA give, or None."""
+    major = header.get("BMAJ")
+    if not isinstance(major, int | float) or not major > 0:
+        return None
+    minor, angle = header.get("BMIN", major), header.get("BPA", 0.0)
+    return Beam(float(major) * 3600, float(minor) * 3600, float(angle) if isinstance(angle, int | float) else 0.0)
+
+
+def planes(path: Path | str) -> Iterator[Image]:
+    """Read every 2-D plane of an image file.
+
+    A FITS file gives each plane of its first image HDU, over all further axes; a picture gives one image with its
+    channels; an ``.npy`` array of shape (H, W) or (C, H, W) gives one image, (N, C, H, W) gives N.
+
+    Raises
+    ------
+    DataError
+        The file is missing, broken, no image, or has not one known pixel.
+    """
+    path = Path(path)
+    suffix = suffix_of(path)
+    if not path.exists():
+        raise DataError(f"{path} does not exist; check the path.")
+    if suffix in PICTURE_SUFFIXES:
+        yield Image(_read_picture(path), path=path)
+    elif suffix == ".npy":
+        for number, data in enumerate(_read_npy(path)):
+            yield Image(data, path=path, plane=number)
+    else:
+        yield from _fits_planes(path)
+
+
+def read_image(path: Path | str, plane: int = 0) -> Image:
+    """Read one plane of an image file (see `planes`).
+
+    Raises
+    ------
+    DataError
+        As `planes`; or there is no such plane, or the plane is blank throughout.
+    """
+    for image in planes(path):
+        if image.plane == plane:
+            if not image.mask.any():
+                raise DataError(f"{path} has not one known pixel in plane {plane} (all NaN); leave it out.")
+            return image
+    raise DataError(f"{path} has no plane {plane}.")
+
+
+def _fits_planes(path: Path) -> Iterator[Image]:
+    with open_fits(path) as hdus:
+        numbers = image_hdus(hdus)
+        if not numbers:
+            raise DataError(f"{path} holds no image (its {len(hdus)} HDUs are empty or tables).")
+        hdu = hdus[numbers[0]]
+        header = hdu.header
+        data = hdu.data
+        if data is None:
+            raise DataError(f"{path} holds no pixels; it may be truncated.")
+        stack = data.reshape(-1, *data.shape[-2:])
+        stack = stack.astype(stack.dtype.newbyteorder("="), copy=False)
+        unit = str(header.get("BUNIT", "")).strip()
+        raw = header_block(hdu)
+        for number, plane in enumerate(stack):
+            yield Image(plane[None], unit, beam_of(header), raw, path, number, header)
+
+
+def header_block(hdu: Any) -> bytes:
+    """Return the header cards of an HDU as they stand in the file, without parsing them."""
+    header = hdu.header
+    cards = getattr(header, "_cards", ())
+    # a card that was not touched keeps its image; asking astropy for its string would refuse tabs
+    images = [getattr(card, "_image", None) or str(card) for card in cards]
+    return "".join(images).encode("ascii", "replace")
+
+
+def _read_picture(path: Path) -> np.ndarray:
+    from PIL import Image as Picture
+
+    try:
+        with Picture.open(path) as picture:
+            if picture.mode in ("P", "PA"):
+                picture = picture.convert("RGBA" if "transparency" in picture.info else "RGB")
+            data = np.asarray(picture)
+    except (OSError, SyntaxError) as error:
+        raise DataError(f"{path} cannot be read as a picture ({error}); it may be truncated.") from error
+    return data[None] if data.ndim == 2 else np.ascontiguousarray(np.moveaxis(data, -1, 0))  # (C, H, W)
+
+
+def _read_npy(path: Path) -> np.ndarray:
+    try:
+        data = np.load(path, allow_pickle=False, mmap_mode="r")
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(f"{path} cannot be read as a NumPy array ({error}).") from error
+    if data.ndim not in (2, 3, 4) or data.dtype.kind not in "iufb":
+        raise DataError(f"{path} has shape {data.shape} and type {data.dtype}; an image is (H, W) or (C, H, W).")
+    return data.reshape((1,) * (4 - data.ndim) + data.shape)  # (N, C, H, W)

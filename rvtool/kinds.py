@@ -1,0 +1,276 @@
+"""What each of the seven kinds of component provides: the contracts that `rvtool.testing` checks.
+
+A target is built by the core as ``Target(config)`` (source, simulator, codec), as ``Target(config, data)``
+(loss, augmenter, metric) or as ``Target(config, data, losses)`` (model), where ``config`` is the validated
+settings of its `Component` and ``data`` a `DataInfo`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias, runtime_checkable
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from astropy.io import fits
+
+Batch: TypeAlias = "dict[str, torch.Tensor]"
+"""A batch: ``image (B, C, H, W) float32`` and ``mask (B, 1, H, W) bool`` (True where a pixel is known); where they
+exist ``target`` and ``target_mask``, ``label`` ((B,) int64, or (B, K) float32 once labels are soft), ``weight (B,)``,
+``condition``, and ``index (B,)``, the rows of the manifest."""
+
+
+# --------------------------------------------------------------------------- what is known of the data
+
+
+@dataclass(frozen=True)
+class Beam:
+    """An elliptical Gaussian restoring beam: full widths at half maximum and position angle (north to east)."""
+
+    major_arcsec: float
+    minor_arcsec: float
+    angle_deg: float = 0.0
+
+
+@dataclass(frozen=True)
+class Side:
+    """What a model sees of one side (the image, or the target) after the stretch."""
+
+    channels: int
+    height: int
+    width: int
+    axes: str = "sky"  # "sky", "frequency-time" or "metres"
+    unit: str = ""
+    pixel_arcsec: float | None = None
+    beam: Beam | None = None
+
+
+@dataclass(frozen=True)
+class DataInfo:
+    """What a model, a loss or an augmenter is told of the data before it is built.
+
+    Attributes
+    ----------
+    classes
+        Class names in the order of the label's integers; empty where nothing is classified.
+    class_counts
+        Images of each class in the training split.
+    """
+
+    image: Side
+    target: Side | None = None
+    label_column: str = "label"
+    classes: tuple[str, ...] = ()
+    class_counts: tuple[int, ...] = ()
+
+
+# --------------------------------------------------------------------------- source
+
+
+@dataclass(frozen=True)
+class Target:
+    """Something to fetch: an identifier, a position where there is one, and further columns for the manifest."""
+
+    id: str
+    ra_deg: float | None = None
+    dec_deg: float | None = None
+    columns: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to ask for: a URL (``file:`` for local files), and a body for POST."""
+
+    url: str
+    params: dict[str, str] = field(default_factory=dict)
+    body: bytes | None = None
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What came back."""
+
+    request: Request
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True)
+class Found:
+    """An image: its bytes as they are to be kept, the file name's ending, and columns for the manifest."""
+
+    body: bytes
+    suffix: str
+    columns: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Absent:
+    """The service answered that it has no image there: never asked again."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Retry:
+    """The service could not answer now: asked again later, after `after_s` seconds where it said so."""
+
+    reason: str
+    after_s: float | None = None
+
+
+@dataclass(frozen=True)
+class Fatal:
+    """No further request can succeed (wrong key, moved service): the whole collection stops."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class SourceInfo:
+    """Facts of a survey and its service."""
+
+    base_url: str
+    unit: str = ""
+    beam: Beam | None = None
+    pixel_arcsec: float | None = None
+    axes: str = "sky"
+    max_rate_per_s: float = 1.0
+    max_connections: int = 1
+    licence: str = ""
+    citation: str = ""
+    unverified: tuple[str, ...] = ()  # facts that nobody has tried against the live service
+
+
+@runtime_checkable
+class Source(Protocol):
+    """Pure: says what to fetch, builds a request, reads a reply. The core does all downloading."""
+
+    info: SourceInfo
+
+    def targets(self) -> Iterator[Target]: ...
+
+    def request(self, target: Target) -> Request: ...
+
+    def read(self, target: Target, reply: Reply) -> Found | Absent | Retry | Fatal: ...
+
+
+# --------------------------------------------------------------------------- simulator
+
+
+@dataclass(frozen=True)
+class SimulatorInfo:
+    """Axes, unit, pixel scale and beam of each side that a simulator makes."""
+
+    image: Side
+    target: Side | None = None
+    classes: tuple[str, ...] = ()
+
+
+@runtime_checkable
+class Simulator(Protocol):
+    """Batched, on the device, addressed by index.
+
+    ``simulate(indices, seed, device)`` gives the same image for an index whatever the batch it is in. The batch has
+    ``image (B, C, H, W)`` in the unit of `info`, ``label (B,)`` where `info.classes` is not empty, optionally
+    ``target``, and one ``(B,)`` tensor for each true parameter, named with its unit (``flux_jy``).
+    """
+
+    info: SimulatorInfo
+
+    def simulate(self, indices: torch.Tensor, seed: int, device: torch.device) -> Batch: ...
+
+
+# --------------------------------------------------------------------------- model, loss, augmenter, metric
+
+
+@dataclass
+class LossContext:
+    """What a loss may look at besides prediction and target.
+
+    Attributes
+    ----------
+    batch
+        The batch as the model saw it (``image``, ``mask``, ``weight`` where there is one).
+    physical
+        The images before the stretch, in their physical unit, where the model provides them.
+    """
+
+    batch: Batch
+    physical: Batch | None = None
+
+
+@runtime_checkable
+class Loss(Protocol):
+    """An ``nn.Module``: ``(prediction, target, context) -> scalar``.
+
+    `role` says what it is for (``classification``, ``reconstruction``, ``adversarial``, ...). An adversarial loss
+    has ``generator(fake, real)``, ``discriminator(real, fake)`` and optionally ``penalty(critic, real, fake)``.
+    """
+
+    role: ClassVar[str]
+
+    def __call__(self, prediction: torch.Tensor, target: torch.Tensor, context: LossContext) -> torch.Tensor: ...
+
+
+@runtime_checkable
+class Augmenter(Protocol):
+    """``(batch, generator) -> batch``: batched, on the device of the batch; shape, dtype and unit stay.
+
+    `axes` names the axes that it makes sense on. The generator lives on the CPU, so that the draws are the same on
+    every device.
+    """
+
+    axes: ClassVar[tuple[str, ...]]
+
+    def __call__(self, batch: Batch, generator: torch.Generator) -> Batch: ...
+
+
+@runtime_checkable
+class Predicts(Protocol):
+    """A trained model that answers: class probabilities ``(B, K)``, or images."""
+
+    def predict(self, batch: Batch) -> torch.Tensor: ...
+
+
+@runtime_checkable
+class Samples(Protocol):
+    """A trained model that makes images."""
+
+    def sample(
+        self, indices: torch.Tensor, seed: int, device: torch.device, condition: torch.Tensor | None = None
+    ) -> torch.Tensor: ...
+
+
+@runtime_checkable
+class Autoencodes(Protocol):
+    """A trained model that makes codes of images, and images of codes."""
+
+    def encode(self, image: torch.Tensor) -> torch.Tensor: ...
+
+    def decode(self, latents: torch.Tensor) -> torch.Tensor: ...
+
+
+# --------------------------------------------------------------------------- codec
+
+
+@runtime_checkable
+class Codec(Protocol):
+    """One tile to bytes and back: the same bytes and the same pixels on every machine.
+
+    `bound` is the largest allowed error of a pixel in the image's unit; 0 asks for the pixels bit by bit.
+    """
+
+    def encode(self, tile: np.ndarray, bound: float) -> bytes: ...
+
+    def decode(self, data: bytes, shape: Sequence[int], dtype: np.dtype) -> np.ndarray: ...
+
+
+@runtime_checkable
+class FitsCodec(Protocol):
+    """A codec that FITS itself defines: an image HDU to a compressed HDU and back."""
+
+    def encode_hdu(self, data: np.ndarray, header: fits.Header, bound: float) -> fits.CompImageHDU: ...

@@ -1,0 +1,1 @@
+"""How work is described, kept and found again."""

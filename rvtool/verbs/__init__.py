@@ -1,0 +1,1 @@
+"""What is done: one module a verb, each with `Settings` and `run(settings, ...)`."""
