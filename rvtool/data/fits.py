@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -103,8 +103,13 @@ def quiet() -> Iterator[None]:
 
 
 @contextmanager
-def open_fits(path: Path) -> Iterator[fits.HDUList]:
+def open_fits(path: Path, lazy: bool = False) -> Iterator[fits.HDUList]:
     """Open a FITS file of any packing, turning what astropy raises into one sentence.
+
+    Parameters
+    ----------
+    lazy
+        Read HDUs only as they are asked for: for a look at the header.
 
     Raises
     ------
@@ -114,7 +119,7 @@ def open_fits(path: Path) -> Iterator[fits.HDUList]:
     from astropy.io import fits
 
     try:
-        with quiet(), fits.open(path, memmap=False, lazy_load_hdus=False) as hdus:
+        with quiet(), fits.open(path, memmap=False, lazy_load_hdus=lazy) as hdus:
             yield hdus
     except FileNotFoundError:
         raise DataError(f"{path} does not exist; check the path.") from None
@@ -127,7 +132,7 @@ def open_fits(path: Path) -> Iterator[fits.HDUList]:
         raise DataError(f"{path} cannot be read as FITS ({reason}); it may be truncated or another format.") from error
 
 
-def image_hdus(hdus: fits.HDUList) -> list[int]:
+def image_hdus(hdus: Iterable[Any]) -> list[int]:
     """Return the numbers of the HDUs that hold an image of two or more dimensions."""
     found = []
     for number, hdu in enumerate(hdus):
@@ -170,6 +175,18 @@ def planes(path: Path | str) -> Iterator[Image]:
             yield Image(data, path=path, plane=number)
     else:
         yield from _fits_planes(path)
+
+
+def count_planes(path: Path) -> int:
+    """Return how many planes a file has, from its header alone."""
+    if suffix_of(path) not in FITS_SUFFIXES:
+        return 1
+    with open_fits(path, lazy=True) as hdus:
+        for hdu in hdus:
+            if image_hdus([hdu]):
+                shape = hdu.shape
+                return int(np.prod(shape[:-2], dtype=int))
+    return 1
 
 
 def read_image(path: Path | str, plane: int = 0) -> Image:
@@ -220,9 +237,7 @@ def _read_picture(path: Path) -> np.ndarray:
 
     try:
         with Picture.open(path) as picture:
-            if picture.mode in ("P", "PA"):
-                picture = picture.convert("RGBA" if "transparency" in picture.info else "RGB")
-            data = np.asarray(picture)
+            data = np.asarray(picture.convert("RGB") if picture.mode in ("P", "PA") else picture)
     except (OSError, SyntaxError) as error:
         raise DataError(f"{path} cannot be read as a picture ({error}); it may be truncated.") from error
     return data[None] if data.ndim == 2 else np.ascontiguousarray(np.moveaxis(data, -1, 0))  # (C, H, W)

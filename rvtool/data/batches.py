@@ -1,0 +1,242 @@
+"""From a dataset to batches on the device: packed, in an order that a seed fixes, augmented, stretched."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import lightning
+import numpy as np
+import torch
+
+from rvtool.data.dataset import Dataset, read_side
+from rvtool.data.pack import Pack, open_pack
+from rvtool.data.splits import split_by_fold
+from rvtool.data.stretch import FittedStretch
+from rvtool.errors import ConfigError, DataError
+from rvtool.kinds import Augmenter, Batch, DataInfo
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Material:
+    """A dataset made ready for a network: packed pixels, integer labels, and each row's split.
+
+    Attributes
+    ----------
+    labels
+        ``(N,)`` int64 into `info.classes`, -1 where a row has no label or one of another class; None without labels.
+    split
+        ``(N,)`` of ``"train"``, ``"val"``, ``"test"`` or ``""`` (belongs to no part, or cannot be read).
+    """
+
+    dataset: Dataset
+    image: Pack
+    target: Pack | None
+    labels: np.ndarray | None
+    split: np.ndarray
+    info: DataInfo
+
+    def rows(self, *splits: str) -> np.ndarray:
+        """Return the rows of some splits, in the manifest's order."""
+        return np.flatnonzero(np.isin(self.split, splits))
+
+
+def prepare(
+    dataset: Dataset,
+    *,
+    label_column: str | None = "label",
+    classes: Sequence[str] | None = None,
+    fold: int | None = None,
+    seed: int = 0,
+    crop: int = 0,
+    progress: Progress | None = None,
+) -> Material:
+    """Make a dataset ready for a network.
+
+    Parameters
+    ----------
+    label_column
+        What is learnt; None where nothing is classified.
+    classes
+        The classes in the order of a trained model's outputs; None takes the dataset's own, sorted.
+    fold
+        Make this fold the test part (see `rvtool.data.splits.split_by_fold`); None keeps the dataset's splits.
+    seed
+        Of the validation part that is taken out where a fold is chosen.
+    crop
+        Central square to keep, px.
+    progress
+        Called with images done and images in all while packing.
+
+    Raises
+    ------
+    ConfigError
+        The label column or the fold does not exist.
+    DataError
+        No image can be used.
+    """
+    image = open_pack(dataset, crop, progress=progress)
+    target = open_pack(dataset, side="target", progress=progress) if "target_path" in dataset else None
+    labels, names = None, tuple(classes or ())
+    if label_column is not None:
+        names = names or dataset.classes(label_column)
+        numbers = {name: number for number, name in enumerate(names)}
+        values = dataset.column(label_column)
+        labels = np.array([numbers.get(str(value), -1) for value in values], np.int64)
+    if fold is None:
+        split = dataset.column("split").astype(object)
+    else:
+        if "fold" not in dataset:
+            raise ConfigError(f"{dataset.root} has no column 'fold'; leave --fold out.")
+        strata = None if labels is None else labels
+        split = split_by_fold(dataset.column("fold"), fold, dataset.column("group"), strata, seed)
+    good = image.good & (target.good if target is not None else True)
+    if labels is not None:
+        good = good & (labels >= 0)
+    split = np.where(good, split, "").astype(object)
+    counts = () if labels is None else tuple(int(n) for n in np.bincount(
+        labels[(split == "train") & (labels >= 0)], minlength=len(names)))  # fmt: skip
+    sides = [read_side(dataset.info.get("image", {}), *image.pixels.shape[1:])]
+    if target is not None:
+        sides.append(read_side(dataset.info.get("target", {}), *target.pixels.shape[1:]))
+    info = DataInfo(*sides, label_column=label_column or "", classes=names, class_counts=counts)  # type: ignore[arg-type, misc]
+    return Material(dataset, image, target, labels, split, info)
+
+
+class Loader:
+    """Batches of some rows in an order that (seed, epoch) fixes, so that a resumed run sees what it would have seen.
+
+    Parameters
+    ----------
+    material, rows
+        What to serve.
+    batch_size
+        Images a batch; the last one of an epoch may be smaller.
+    seed
+        None serves the rows in their order.
+    epoch, start
+        Asked when an iteration begins: the epoch, and the number of its first batch.
+    rank, world
+        This process among those that share the epoch.
+    """
+
+    def __init__(
+        self,
+        material: Material,
+        rows: np.ndarray,
+        batch_size: int,
+        *,
+        seed: int | None = None,
+        epoch: Callable[[], int] = lambda: 0,
+        start: Callable[[], int] = lambda: 0,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        self.material, self.rows, self.batch_size, self.seed = material, rows, batch_size, seed
+        self._epoch, self._start, self._rank, self._world = epoch, start, rank, world
+
+    def __len__(self) -> int:
+        share = len(self.rows) // self._world if self.seed is not None else math.ceil(len(self.rows) / self._world)
+        return math.ceil(share / self.batch_size)
+
+    def __iter__(self) -> Iterator[Batch]:
+        epoch = self._epoch()
+        rows = self.rows
+        if self.seed is not None:
+            rows = np.random.default_rng((self.seed, epoch)).permutation(rows)
+            rows = rows[: len(rows) // self._world * self._world]  # every process steps equally often
+        rows = rows[self._rank :: self._world]
+        for number in range(self._start(), len(self)):
+            batch = self.read(rows[number * self.batch_size : (number + 1) * self.batch_size])
+            if self.seed is not None:
+                words = np.random.SeedSequence((self.seed, epoch, number, self._rank)).generate_state(1, np.uint64)
+                batch["draw"] = torch.tensor([int(words[0] >> 1)])  # seeds this batch's augmentation
+            yield batch
+
+    def read(self, rows: np.ndarray) -> Batch:
+        """Read rows as they are packed: raw pixels and what belongs to them."""
+        pack = self.material.image
+        batch = {
+            "image": torch.from_numpy(pack.pixels[rows]),
+            "image_statistics": torch.from_numpy(pack.statistics[rows]),
+            "index": torch.from_numpy(rows.astype(np.int64)),
+        }
+        if self.material.labels is not None:
+            batch["label"] = torch.from_numpy(self.material.labels[rows])
+        if self.material.target is not None:
+            batch["target"] = torch.from_numpy(self.material.target.pixels[rows])
+            batch["target_statistics"] = torch.from_numpy(self.material.target.statistics[rows])
+        return batch
+
+
+@dataclass(frozen=True)
+class Prepare:
+    """Turns a raw batch on the device into what a model sees: mask, augmentation in physical units, stretch."""
+
+    image: FittedStretch
+    target: FittedStretch | None = None
+    augmenters: Sequence[Augmenter] = ()
+
+    def __call__(self, raw: Batch, augment: bool = False) -> Batch:
+        """Prepare a batch; unknown pixels become 0 after the stretch, and False in the mask."""
+        batch = dict(raw)
+        draw = batch.pop("draw", None)
+        for side, mask in (("image", "mask"), ("target", "target_mask")):
+            if side in batch:
+                pixels = batch[side].float()
+                batch[mask] = torch.isfinite(pixels).all(dim=1, keepdim=True)  # (B, 1, H, W)
+                batch[side] = torch.where(batch[mask], pixels, torch.zeros_like(pixels))
+        if augment and draw is not None:
+            generator = torch.Generator().manual_seed(int(draw))
+            for augmenter in self.augmenters:
+                batch = augmenter(batch, generator)
+        for side, mask, stretch in (("image", "mask", self.image), ("target", "target_mask", self.target)):
+            if side in batch and stretch is not None:
+                stretched = stretch.apply(batch[side], batch[f"{side}_statistics"])
+                batch[side] = torch.where(batch[mask], stretched, torch.zeros_like(stretched))
+        return batch
+
+    def batches(self, material: Material, rows: np.ndarray, batch_size: int, device: torch.device) -> Iterator[Batch]:
+        """Serve rows in their order, never augmented: for judging and predicting."""
+        for raw in Loader(material, rows, batch_size):
+            yield self({name: value.to(device) for name, value in raw.items()})
+
+
+class Batches(lightning.LightningDataModule):
+    """What the trainer asks for batches: the training rows shuffled and augmented, the validation rows as they are."""
+
+    def __init__(self, material: Material, prepare: Prepare, *, batch_size: int, seed: int) -> None:
+        super().__init__()
+        self.material, self.prepare_batch, self.batch_size, self.seed = material, prepare, batch_size, seed
+        for split in ("train", "val"):
+            if len(material.rows(split)) == 0:
+                raise DataError(f"{material.dataset.root} has no {split} images; make it again with another --split.")
+
+    def _loader(self, split: str, seed: int | None) -> Loader:
+        trainer: Any = self.trainer
+        return Loader(
+            self.material,
+            self.material.rows(split),
+            self.batch_size,
+            seed=seed,
+            epoch=lambda: trainer.current_epoch,
+            start=(lambda: trainer.fit_loop.epoch_loop.batch_progress.current.ready) if seed is not None else lambda: 0,
+            rank=trainer.global_rank,
+            world=trainer.world_size,
+        )
+
+    def train_dataloader(self) -> Loader:
+        """Serve the training rows in the order of (seed, epoch)."""
+        return self._loader("train", self.seed)
+
+    def val_dataloader(self) -> Loader:
+        """Serve the validation rows in their order."""
+        return self._loader("val", None)
+
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        """Augment (in training) and stretch on the device."""
+        return self.prepare_batch(batch, augment=bool(self.trainer and self.trainer.training))

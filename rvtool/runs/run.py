@@ -1,0 +1,227 @@
+"""A run: the folder of one training, enough to judge, predict, simulate and compress with, on another machine too."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rvtool import plugins
+from rvtool.errors import DataError
+from rvtool.kinds import Beam, DataInfo, Side
+
+if TYPE_CHECKING:
+    from rvtool.data.batches import Material, Prepare
+    from rvtool.data.stretch import FittedStretch
+
+
+def runs_folder() -> Path:
+    """Return where runs are kept: ``$RVTOOL_RUNS``, else ``runs`` in the current folder."""
+    return Path(os.environ.get("RVTOOL_RUNS", "runs"))
+
+
+def new_run_path(model: str) -> Path:
+    """Return the folder of a new run: its time and its model, numbered where two fall in one second."""
+    stem = f"{datetime.datetime.now():%Y%m%d-%H%M%S}-{model}"
+    path, number = runs_folder() / stem, 1
+    while path.exists():
+        number += 1
+        path = runs_folder() / f"{stem}-{number}"
+    return path
+
+
+@dataclass(frozen=True)
+class Run:
+    """A trained model with everything that it needs.
+
+    Attributes
+    ----------
+    path
+        The run's folder.
+    record
+        What ``run.json`` holds: status, model, its settings, seed, versions, device, dataset.
+    """
+
+    path: Path
+    record: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """The folder's name, by which people know the run."""
+        return self.path.name
+
+    @cached_property
+    def data(self) -> DataInfo:
+        """What the model was told of its data."""
+        return read_data_info(self.record["data_info"])
+
+    @cached_property
+    def stretch(self) -> FittedStretch:
+        """The stretch of the image side, as measured on the training split."""
+        from rvtool.data.stretch import FittedStretch
+
+        return FittedStretch.load(self.path / "stretch.json")
+
+    @cached_property
+    def target_stretch(self) -> FittedStretch | None:
+        """The stretch of the target side, where there is one."""
+        from rvtool.data.stretch import FittedStretch
+
+        path = self.path / "target_stretch.json"
+        return FittedStretch.load(path) if path.exists() else None
+
+    @cached_property
+    def prepare(self) -> Prepare:
+        """What turns raw pixels into this model's input, without augmentation."""
+        from rvtool.data.batches import Prepare
+
+        return Prepare(self.stretch, self.target_stretch)
+
+    @cached_property
+    def model(self) -> Any:
+        """The trained model (an `rvtool.learning.Model` with its averaged weights), on the CPU, in eval mode.
+
+        Raises
+        ------
+        DataError
+            The run has no weights yet, or they do not fit the installed model.
+        """
+        from safetensors.torch import load_file
+
+        weights = self.path / "model.safetensors"
+        if not weights.exists():
+            raise DataError(
+                f"{self.path} has no trained weights (status: {self.record.get('status')}); "
+                f"finish it with 'rvtool train --resume {self.path}'."
+            )
+        model = build_model(self.record, self.data)
+        try:
+            model.load_state_dict(load_file(weights))
+        except (RuntimeError, OSError) as error:
+            raise DataError(
+                f"{weights} does not fit the installed model '{self.record['model']}'; the run was made with "
+                f"{self.record.get('model_version', 'another version')}."
+            ) from error
+        return model.eval()
+
+    @cached_property
+    def held_out(self) -> dict[str, str]:
+        """The split of every image that the run knew, by the image's id."""
+        import pyarrow.parquet as pq
+
+        table = pq.read_table(self.path / "splits.parquet")
+        return dict(zip(table["id"].to_pylist(), table["split"].to_pylist(), strict=True))
+
+    def material(self, data: Path | str | None = None, where: tuple[str, ...] | None = None) -> Material:
+        """Make a dataset ready for this model, each row in the split that the run gave it.
+
+        Parameters
+        ----------
+        data
+            A dataset or folder; None takes the one that the run was trained on.
+        where
+            Rows to keep; None takes the run's own conditions on its own data.
+
+        Notes
+        -----
+        Where `data` is not what the run was trained on, images that the run never saw keep the dataset's own split.
+        """
+        from rvtool.data.batches import prepare
+        from rvtool.data.dataset import open_dataset
+
+        dataset = open_dataset(data or self.record["dataset"]["path"])
+        conditions = where if where is not None else tuple(self.record["settings"].get("where", ()))
+        dataset = dataset.where(conditions)
+        column = self.data.label_column
+        material = prepare(
+            dataset,
+            label_column=column if column and column in dataset else None,
+            classes=self.data.classes,
+            crop=self.stretch.settings.crop,
+        )
+        known = self.held_out
+        for row, name in enumerate(dataset.column("id")):
+            if name in known and material.split[row] != "":
+                material.split[row] = known[name]
+        return material
+
+
+def build_model(record: dict[str, Any], data: DataInfo) -> Any:
+    """Build a run's model with fresh weights: the component by its name, its settings, its losses."""
+    from rvtool.learning.losses import compose
+
+    component = plugins.component("model", record["model"])
+    target = component.load()
+    losses = compose(target, record["losses"], record.get("set", {}), data, plugins.component)
+    return target(component.configure(record["config"]), data, losses)
+
+
+def load_run(name: str | Path) -> Run:
+    """Open a run.
+
+    Parameters
+    ----------
+    name
+        Its folder, or ``"latest"`` for the newest in the folder of runs.
+
+    Raises
+    ------
+    DataError
+        There is no such run, or its record is damaged.
+    """
+    path = _latest() if str(name) == "latest" else Path(name)
+    if not path.is_dir() and (runs_folder() / path).is_dir():
+        path = runs_folder() / path
+    if str(name) == "default" and not path.is_dir():
+        raise DataError("No default model ships with this version; train one ('rvtool train --help') and name its run.")
+    if not (path / "run.json").exists():
+        raise DataError(
+            f"{path} is no run (it has no run.json); 'rvtool train' makes runs, '{runs_folder()}' holds them."
+        )
+    try:
+        record = json.loads((path / "run.json").read_text())
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise DataError(f"{path / 'run.json'} is damaged ({error}); train again.") from error
+    return Run(path, record)
+
+
+def is_run(name: str | Path) -> bool:
+    """Tell whether a name that could be a component's is a run's folder instead."""
+    return str(name) == "latest" or (Path(name) / "run.json").exists()
+
+
+def _latest() -> Path:
+    folder = runs_folder()
+    found = sorted(folder.glob("*/run.json"), key=lambda p: (json.loads(p.read_text()).get("started", ""), p))
+    if not found:
+        raise DataError(f"There is no run in '{folder}' yet; 'rvtool train MODEL --data DATASET' makes one.")
+    return found[-1].parent
+
+
+def write_data_info(data: DataInfo) -> dict[str, Any]:
+    """Turn a `DataInfo` into plain values."""
+    return asdict(data)
+
+
+def read_data_info(stored: dict[str, Any]) -> DataInfo:
+    """Turn what `write_data_info` gave back into a `DataInfo`."""
+
+    def side(values: dict[str, Any] | None) -> Side | None:
+        if values is None:
+            return None
+        beam = Beam(**values["beam"]) if values["beam"] else None
+        return Side(**{**values, "beam": beam})
+
+    image = side(stored["image"])
+    assert image is not None
+    return DataInfo(
+        image,
+        side(stored["target"]),
+        stored["label_column"],
+        tuple(stored["classes"]),
+        tuple(stored["class_counts"]),
+    )
