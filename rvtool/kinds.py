@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias, runtime_ch
 if TYPE_CHECKING:
     import numpy as np
     import torch
-    from astropy.io import fits
 
 Batch: TypeAlias = "dict[str, torch.Tensor]"
 """A batch: ``image (B, C, H, W) float32`` and ``mask (B, 1, H, W) bool`` (True where a pixel is known); where they
@@ -81,21 +80,23 @@ class Target:
 
 @dataclass(frozen=True)
 class Request:
-    """What to ask for: a URL (``file:`` for local files), and a body for POST."""
+    """What to ask for: a URL (``file:`` for local files), a body for POST, and the pair's other image where there is one."""
 
     url: str
     params: dict[str, str] = field(default_factory=dict)
     body: bytes | None = None
+    pair: Request | None = None
 
 
 @dataclass(frozen=True)
 class Reply:
-    """What came back."""
+    """What came back, for the pair's other image too."""
 
     request: Request
     status: int
     headers: dict[str, str]
     body: bytes
+    pair: Reply | None = None
 
 
 @dataclass(frozen=True)
@@ -105,6 +106,7 @@ class Found:
     body: bytes
     suffix: str
     columns: dict[str, Any] = field(default_factory=dict)
+    pair: Found | None = None
 
 
 @dataclass(frozen=True)
@@ -271,6 +273,12 @@ class Codec(Protocol):
 
 @runtime_checkable
 class FitsCodec(Protocol):
-    """A codec that FITS itself defines: an image HDU to a compressed HDU and back."""
+    """A codec that FITS itself defines: its tile-compressed HDU is decoded by every FITS reader.
 
-    def encode_hdu(self, data: np.ndarray, header: fits.Header, bound: float) -> fits.CompImageHDU: ...
+    `encode_hdu` returns the bytes of one standard tile-compressed HDU (header and data unit) of pixels as they are
+    stored, BSCALE and BZERO not applied. `bound` is in their unit; 0, and every integer type, asks for the pixels bit
+    by bit. The same bytes every time. The core adds the image's own header, checks every pixel, and keeps apart the few
+    that FITS does not bring back (infinities, and what the cast to the stored type moves beyond the bound).
+    """
+
+    def encode_hdu(self, data: np.ndarray, bound: float) -> bytes: ...

@@ -1,9 +1,11 @@
-"""Shared fixtures: where the real data lies, and a network that ends at this machine."""
+"""Shared fixtures: where the real data lies, small made-up data, and a cache that no test shares with a person."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -23,3 +25,36 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def shared() -> Path:
     """The folder of real data beside the checkout."""
     return SHARED
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep packs and runs away from the user's."""
+    monkeypatch.setenv("RVTOOL_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+    monkeypatch.delenv("RVTOOL_RUN_PATH", raising=False)
+
+
+@pytest.fixture
+def blobs(tmp_path: Path) -> Callable[..., Path]:
+    """Make a folder of two classes that anything can tell apart: one blob, or two."""
+
+    def make(count: int = 40, size: int = 24, name: str = "blobs") -> Path:
+        from PIL import Image
+
+        folder = tmp_path / name
+        rng = np.random.default_rng(0)
+        y, x = np.mgrid[:size, :size]
+        for number in range(count):
+            kind = ("one", "two")[number % 2]
+            (folder / kind).mkdir(parents=True, exist_ok=True)
+            centres = [(0, 0)] if kind == "one" else [(-size / 5, 0), (size / 5, 0)]
+            turn = rng.uniform(0, np.pi)
+            sky = np.zeros((size, size))
+            for along, _ in centres:
+                cx, cy = size / 2 + along * np.cos(turn), size / 2 + along * np.sin(turn)
+                sky += np.exp(-((x - cx) ** 2 + (y - cy) ** 2) / 4)
+            noisy = 200 * sky / sky.max() + rng.uniform(0, 20, sky.shape)
+            Image.fromarray(noisy.astype(np.uint8)).save(folder / kind / f"{number:03d}.png")
+        return folder
+
+    return make

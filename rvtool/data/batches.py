@@ -13,7 +13,7 @@ import torch
 
 from rvtool.data.dataset import Dataset, read_side
 from rvtool.data.pack import Pack, open_pack
-from rvtool.data.splits import split_by_fold
+from rvtool.data.splits import split_by_fold, split_by_group
 from rvtool.data.stretch import FittedStretch
 from rvtool.errors import ConfigError, DataError
 from rvtool.kinds import Augmenter, Batch, DataInfo
@@ -53,6 +53,7 @@ def prepare(
     fold: int | None = None,
     seed: int = 0,
     crop: int = 0,
+    limit: int = 0,
     progress: Progress | None = None,
 ) -> Material:
     """Make a dataset ready for a network.
@@ -66,9 +67,11 @@ def prepare(
     fold
         Make this fold the test part (see `rvtool.data.splits.split_by_fold`); None keeps the dataset's splits.
     seed
-        Of the validation part that is taken out where a fold is chosen.
+        Of the choice of images that validate where a fold is held out, and that stay where there is a limit.
     crop
         Central square to keep, px.
+    limit
+        Training images to keep, the classes in proportion; 0 keeps all.
     progress
         Called with images done and images in all while packing.
 
@@ -92,12 +95,17 @@ def prepare(
     else:
         if "fold" not in dataset:
             raise ConfigError(f"{dataset.root} has no column 'fold'; leave --fold out.")
-        strata = None if labels is None else labels
-        split = split_by_fold(dataset.column("fold"), fold, dataset.column("group"), strata, seed)
+        split = split_by_fold(dataset.column("fold"), fold, dataset.column("group"), labels, seed)
     good = image.good & (target.good if target is not None else True)
     if labels is not None:
         good = good & (labels >= 0)
     split = np.where(good, split, "").astype(object)
+    rows = np.flatnonzero(split == "train")
+    if 0 < limit < len(rows):
+        share = limit / len(rows)
+        strata = labels[rows] if labels is not None else None
+        kept = split_by_group(np.arange(len(rows)), strata, (share, 0.0, 1 - share), seed) == "train"
+        split[rows[~kept]] = ""
     counts = () if labels is None else tuple(int(n) for n in np.bincount(
         labels[(split == "train") & (labels >= 0)], minlength=len(names)))  # fmt: skip
     sides = [read_side(dataset.info.get("image", {}), *image.pixels.shape[1:])]

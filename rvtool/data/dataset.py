@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import hashlib
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -149,11 +149,22 @@ def open_dataset(path: Path | str) -> Dataset:
     if (root / ".writing").exists():
         raise DataError(f"{root} is incomplete: its writing was interrupted; remove the folder and make it again.")
     table = plain.scan(root)
-    first = Dataset(root, {}, table).image(0)
-    info = {"format": FORMAT, "source": {"name": "folder"}, "image": side_of(first)}
+    unread = Dataset(root, {}, table)
+    info = {"format": FORMAT, "source": {"name": "folder"}, "image": side_of(_first_good(unread, unread.image))}
     if "target_path" in table.column_names:
-        info["target"] = side_of(Dataset(root, {}, table).target(0))
+        info["target"] = side_of(_first_good(unread, unread.target))
     return Dataset(root, info, with_splits(table, root, info, split="70/15/15", seed=0, group_arcmin=None)[0])
+
+
+def _first_good(dataset: Dataset, read: Callable[[int], Image]) -> Image:
+    """Read the first image that can be read: one bad image among many never loses the others."""
+    problem: DataError | None = None
+    for row in range(len(dataset)):
+        try:
+            return read(row)
+        except DataError as error:
+            problem = problem or error
+    raise DataError(f"{dataset.root}: no image can be used; the first one: {problem}")
 
 
 def side_of(image: Image, **known: Any) -> dict[str, Any]:

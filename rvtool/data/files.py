@@ -11,6 +11,9 @@ from typing import IO
 
 from rvtool.errors import DataError
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What the system says when a disk, a quota or a file is full."""
+
 
 @contextmanager
 def writing(path: Path) -> Iterator[IO[bytes]]:
@@ -44,7 +47,7 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 def write_error(path: Path, error: OSError) -> DataError:
     """Turn what the system says of a failed write into a sentence with advice."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+    if error.errno in FULL:
         return DataError(f"{path} cannot be written: the disk is full; free some space or choose another --out.")
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return DataError(f"{path} cannot be written: no permission; choose another --out.")

@@ -6,7 +6,7 @@ import datetime
 import json
 import os
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -152,11 +152,12 @@ class Run:
 
 def build_model(record: dict[str, Any], data: DataInfo) -> Any:
     """Build a run's model with fresh weights: the component by its name, its settings, its losses."""
-    from rvtool.learning.losses import compose
+    from rvtool.learning import compose
 
     component = plugins.component("model", record["model"])
     target = component.load()
-    losses = compose(target, record["losses"], record.get("set", {}), data, plugins.component)
+    settings = record["settings"].get("set", {}).get("loss", {})
+    losses = compose(record["losses"], target.roles, settings, data, partial(plugins.component, "loss"))
     return target(component.configure(record["config"]), data, losses)
 
 

@@ -1,0 +1,1 @@
+"""What compresses images: `rvtool compress --codec NAME`."""

@@ -1,0 +1,44 @@
+"""Losses: what training minimises."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from rvtool import Component, Config, hookimpl
+
+Balance = Literal["none", "balanced"]
+
+
+class CrossEntropyConfig(Config):
+    """Settings of the cross entropy."""
+
+    label_smoothing: float = Field(0.0, ge=0, lt=1, description="part of each label that is spread over all classes")
+    class_weights: Balance = Field("none", description="'balanced' weighs classes by their inverse frequency")
+
+
+class FocalConfig(Config):
+    """Settings of the focal loss."""
+
+    gamma: float = Field(2.0, ge=0, description="how much well classified images are played down; 0: cross entropy")
+    alpha: Balance = Field("none", description="'balanced' weighs classes by their inverse frequency")
+
+
+@hookimpl
+def rvtool_losses() -> list[Component]:
+    """Offer the losses."""
+    return [
+        Component(
+            "cross-entropy",
+            "Cross entropy of classes, with label smoothing and class weights",
+            CrossEntropyConfig,
+            "rvtool_plugins.losses.classification:CrossEntropy",
+        ),
+        Component(
+            "focal",
+            "Focal loss: cross entropy that looks at hard images (Lin et al. 2017)",
+            FocalConfig,
+            "rvtool_plugins.losses.classification:Focal",
+        ),
+    ]

@@ -1,0 +1,39 @@
+"""The convolutional network of Alhassan et al. (2018) for the morphology of radio galaxies."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field, PositiveInt
+
+from rvtool import Component, hookimpl
+from rvtool.learning import ModelConfig
+
+
+def _split(value: Any) -> Any:
+    return value.split(",") if isinstance(value, str) else value
+
+
+class AlhassanCNNConfig(ModelConfig):
+    """Settings of the network."""
+
+    channels: Annotated[tuple[PositiveInt, ...], BeforeValidator(_split), Field(min_length=1)] = Field(
+        (32, 64, 194), description="channels of each convolution, as '32,64,194'"
+    )
+    kernel: int = Field(3, ge=1, le=15, description="side of each convolution's kernel, in pixels")
+    hidden: int = Field(194, ge=1, description="neurons of the dense layer")
+    dropout: float = Field(0.5, ge=0, lt=1, description="part of the dense layer that is dropped in training")
+    batch_norm: bool = Field(False, description="normalise after each convolution")
+
+
+@hookimpl
+def rvtool_models() -> list[Component]:
+    """Offer the model."""
+    return [
+        Component(
+            "alhassan-cnn",
+            "Small convolutional classifier of radio galaxies (Alhassan et al. 2018)",
+            AlhassanCNNConfig,
+            "rvtool_plugins.models.alhassan_cnn.model:AlhassanCNN",
+        )
+    ]

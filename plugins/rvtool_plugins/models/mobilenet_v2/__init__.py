@@ -1,0 +1,33 @@
+"""MobileNetV2 (Sandler et al. 2018) for images of any number of channels."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from rvtool import Component, hookimpl
+from rvtool.learning import ModelConfig
+
+
+class MobileNetV2Config(ModelConfig):
+    """Settings of the network."""
+
+    width: float = Field(1.0, gt=0, le=4, description="channels of each layer, as a multiple of the published ones")
+    stem_stride: Literal[1, 2] = Field(
+        1, description="stride of the first convolution: 1 keeps sources of few pixels apart, 2 is as published"
+    )
+    dropout: float = Field(0.3, ge=0, lt=1, description="part of the features that is dropped in training")
+
+
+@hookimpl
+def rvtool_models() -> list[Component]:
+    """Offer the model."""
+    return [
+        Component(
+            "mobilenet-v2",
+            "MobileNetV2 classifier with a full-resolution stem (Sandler et al. 2018)",
+            MobileNetV2Config,
+            "rvtool_plugins.models.mobilenet_v2.model:MobileNetV2",
+        )
+    ]

@@ -1,0 +1,1 @@
+"""Simulators that come with rvtool: each folder is a plugin of its own."""

@@ -1,0 +1,1 @@
+"""Sources: where images come from. One folder a source."""

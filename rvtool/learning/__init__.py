@@ -1,0 +1,39 @@
+"""What every model shares: `Model`, `Classifier`, losses by role, schedules, averaged weights, randomness.
+
+Everything is loaded on first use, so that a plugin's ``__init__`` may import `ModelConfig` without loading torch.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rvtool.learning.classifier import Classifier as Classifier
+    from rvtool.learning.config import ModelConfig as ModelConfig
+    from rvtool.learning.ema import EMA as EMA
+    from rvtool.learning.losses import Losses as Losses
+    from rvtool.learning.losses import compose as compose
+    from rvtool.learning.model import Model as Model
+    from rvtool.learning.randomness import Randomness as Randomness
+    from rvtool.learning.schedule import Schedule as Schedule
+
+__all__ = ["EMA", "Classifier", "Losses", "Model", "ModelConfig", "Randomness", "Schedule", "compose"]
+
+_HOMES = {
+    "Classifier": "rvtool.learning.classifier",
+    "EMA": "rvtool.learning.ema",
+    "Losses": "rvtool.learning.losses",
+    "Model": "rvtool.learning.model",
+    "ModelConfig": "rvtool.learning.config",
+    "Randomness": "rvtool.learning.randomness",
+    "Schedule": "rvtool.learning.schedule",
+    "compose": "rvtool.learning.losses",
+}
+
+
+def __getattr__(name: str) -> Any:
+    import importlib
+
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'rvtool.learning' has no attribute '{name}'")

@@ -1,0 +1,120 @@
+"""What every model is: a LightningModule that owns its optimisers and names the roles of its losses."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from rvtool.kinds import DataInfo
+    from rvtool.learning.config import ModelConfig
+    from rvtool.learning.losses import Losses
+
+
+class Model(LightningModule):
+    """A model of the toolkit.
+
+    A subclass builds its layers in ``__init__``, writes ``training_step`` and ``validation_step``, and offers what
+    it can do once trained (`rvtool.kinds.Predicts`, `Samples`, `Autoencodes`). It makes its optimisers in
+    ``configure_optimizers``; the learning-rate schedule, weight averaging, accumulation and clipping are applied
+    from outside.
+
+    Parameters
+    ----------
+    config
+        The validated settings of the model's component.
+    data
+        Channels, sizes, classes, units and beams of what it will see.
+    losses
+        The losses of each of `roles`, made by `rvtool.learning.compose`.
+
+    Attributes
+    ----------
+    task
+        What is learnt: ``"classification"``, ``"translation"``, ``"generation"``, ...
+    roles
+        For each role of loss that the model has, the losses that it takes where the user names none, as
+        ``"name"`` or ``"name:weight"``. An empty tuple means that the role may stay empty.
+    fixed_roles
+        Roles that a user may not fill, each with the sentence that says why.
+    monitor
+        The logged value that chooses the best checkpoint and stops early, and whether ``"max"`` or ``"min"`` is best.
+    stretch
+        Defaults for how images are prepared; the keys are the fields of `rvtool.data.stretch.Stretch`.
+    exempt
+        Parts of `rvtool.testing.check_model` that do not apply, each with the reason.
+    accumulate
+        Batches whose gradients are summed before a step. Lightning does this under automatic optimisation;
+        `descend` does it for models with ``automatic_optimization = False``.
+    clip
+        Largest norm of the gradients of one optimiser; 0 leaves them as they are.
+    """
+
+    task: ClassVar[str] = ""
+    roles: ClassVar[dict[str, tuple[str, ...]]] = {}
+    fixed_roles: ClassVar[dict[str, str]] = {}
+    monitor: ClassVar[tuple[str, str]] = ("val/loss", "min")
+    stretch: ClassVar[dict[str, Any]] = {}
+    exempt: ClassVar[dict[str, str]] = {}
+
+    def __init__(self, config: ModelConfig, data: DataInfo, losses: Losses) -> None:
+        super().__init__()
+        self.config = config
+        self.data = data
+        self.losses = losses
+        self.accumulate = 1
+        self.clip = 0.0
+
+    def configure_optimizers(self) -> Any:
+        """Make AdamW with the config's learning rate, decaying matrices and kernels only."""
+        return torch.optim.AdamW(decay_groups(self, self.config.weight_decay), lr=self.config.learning_rate)
+
+    def descend(self, optimizer: torch.optim.Optimizer, loss: Tensor, batch_index: int) -> None:
+        """Take one optimiser's part of a training step, in manual optimisation.
+
+        The gradients of `accumulate` batches are averaged; the last group of an epoch may be smaller and steps too.
+        Gradients that `loss` has in parameters of other optimisers (a generator's loss in its discriminator) are
+        thrown away, so that each optimiser follows its own losses only.
+
+        Parameters
+        ----------
+        optimizer
+            One of ``self.optimizers()``.
+        loss
+            Scalar: the mean over the batch.
+        batch_index
+            The ``batch_idx`` of the training step.
+        """
+        batches = self.trainer.num_training_batches  # inf where the length of the data is not known
+        first = batch_index - batch_index % self.accumulate
+        group = min(self.accumulate, batches - first)
+        own = {id(p) for g in optimizer.param_groups for p in g["params"]}
+        others = [p for p in self.parameters() if id(p) not in own]
+        kept = [p.grad for p in others]
+        for parameter in others:
+            parameter.grad = None  # else the pass would add to what is kept
+        self.manual_backward(loss / group)
+        for parameter, gradient in zip(others, kept, strict=True):
+            parameter.grad = gradient
+        if batch_index + 1 - first < group and not self.trainer.is_last_batch:
+            return
+        if self.clip > 0:
+            self.clip_gradients(optimizer, gradient_clip_val=self.clip, gradient_clip_algorithm="norm")
+        optimizer.step()
+        optimizer.zero_grad()
+
+
+def decay_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Split a module's trainable parameters into those that decay and those that do not.
+
+    Biases and the scales of normalisation layers have one dimension and do not decay.
+    """
+    trainable = [p for p in module.parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for p in trainable if p.ndim >= 2], "weight_decay": weight_decay},
+        {"params": [p for p in trainable if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    return [group for group in groups if group["params"]]

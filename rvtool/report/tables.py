@@ -1,0 +1,140 @@
+"""Tables, for the terminal and as CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from rvtool.data.files import write_bytes
+from rvtool.report.scores import METRICS
+
+UNDEFINED = "–"
+
+
+def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Write a table, whole or not at all."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(rows)
+    write_bytes(path, text.getvalue().encode())
+
+
+def number(value: float | None, sign: bool = False) -> str:
+    """Write a figure to three decimals; a dash where it is not defined."""
+    if value is None:
+        return UNDEFINED
+    return f"{value:+.3f}" if sign else f"{value:.3f}"
+
+
+def span(low: float | None, high: float | None, sign: bool = False) -> str:
+    """Write an interval; a dash where it is not defined."""
+    return UNDEFINED if low is None or high is None else f"{number(low, sign)} … {number(high, sign)}"
+
+
+def arrow(name: str) -> str:
+    """Return a metric's title with the better direction."""
+    metric = METRICS[name]
+    return f"{metric.title} {'↑' if metric.higher_is_better else '↓'}"
+
+
+def metrics_table(metrics: Mapping[str, Any], title: str) -> Table:
+    """Tabulate what `rvtool.report.classification.judge` found, beside the majority-class baseline."""
+    groups = f", {metrics['groups']} sky groups" if metrics["groups"] != metrics["images"] else ""
+    table = Table(title=Text(f"{title}: {metrics['images']} images{groups}"), title_justify="left")
+    for heading in ("metric", "value", "95 % interval", "majority class"):
+        table.add_column(heading, justify="left" if heading == "metric" else "right")
+    for name in METRICS:
+        row = metrics[name]
+        table.add_row(
+            arrow(name),
+            number(row["value"]),
+            span(row["low"], row["high"]),
+            number(row["baseline"]),
+            style=_style(name, row),
+        )
+    return table
+
+
+def _style(name: str, row: Mapping[str, Any]) -> str | None:
+    """Mark a figure that is worse than the baseline's; calibration is not compared, as a constant answer has it."""
+    if name == "ece" or row["value"] is None or row["baseline"] is None:
+        return None
+    worse = row["value"] < row["baseline"] if METRICS[name].higher_is_better else row["value"] > row["baseline"]
+    return "red" if worse else None
+
+
+def class_table(metrics: Mapping[str, Any]) -> Table:
+    """Tabulate precision, recall and F1 of each class with their intervals."""
+    table = Table(title="each class (95 % intervals)", title_justify="left")
+    table.add_column("class")
+    for heading in ("images", "precision", "recall", "F1"):
+        table.add_column(heading, justify="right")
+    for name, row in metrics["classes"].items():
+        cells = [
+            f"{number(row[key])} ({span(row[f'{key}_low'], row[f'{key}_high'])})"
+            for key in ("precision", "recall", "f1")
+        ]
+        table.add_row(Text(name), str(row["support"]), *cells)
+    return table
+
+
+def runs_table(runs: Mapping[str, Mapping[str, Any]]) -> Table:
+    """Tabulate several runs side by side, the best value of each metric in bold.
+
+    Parameters
+    ----------
+    runs
+        Results of `rvtool.report.classification.judge` by the names to show.
+    """
+    table = Table(title="runs", title_justify="left")
+    table.add_column("run")
+    for name in METRICS:
+        table.add_column(arrow(name), justify="right")
+    table.add_column("images", justify="right")
+    best = {}
+    for name, metric in METRICS.items():
+        known = [run[name]["value"] for run in runs.values() if run[name]["value"] is not None]
+        best[name] = (max(known) if metric.higher_is_better else min(known)) if known else None
+    for title, run in runs.items():
+        cells = []
+        for name in METRICS:
+            value = run[name]["value"]
+            top = value is not None and value == best[name]
+            cells.append(Text(number(value), style="bold" if top else ""))
+        table.add_row(Text(title), *cells, str(run["images"]))
+    return table
+
+
+def comparison_table(comparison: Mapping[str, Any], first: str, second: str) -> Table:
+    """Tabulate a paired comparison of two runs; a difference whose interval excludes zero is bold."""
+    test = comparison["mcnemar"]
+    table = Table(
+        title=Text(f"{second} minus {first}: {comparison['images']} images that both answered"),
+        caption=Text(
+            f"only {first} right: {test['only_first_right']}, only {second} right: {test['only_second_right']};"
+            f" McNemar's exact p = {test['p']:.2g}"
+        ),
+        title_justify="left",
+        caption_justify="left",
+    )
+    table.add_column("metric")
+    for heading in (Text(first), Text(second), "difference", "95 % interval"):
+        table.add_column(heading, justify="right")
+    for name in METRICS:
+        row = comparison["metrics"][name]
+        clear = row["low"] is not None and (row["low"] > 0 or row["high"] < 0)
+        table.add_row(
+            arrow(name),
+            number(row["first"]),
+            number(row["second"]),
+            Text(number(row["difference"], sign=True), style="bold" if clear else ""),
+            span(row["low"], row["high"], sign=True),
+        )
+    return table

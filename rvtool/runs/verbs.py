@@ -1,0 +1,62 @@
+"""The table of verbs: all that the command line and recipes know of them.
+
+Each is a module `rvtool.verbs.NAME` with `Settings` and `run(settings, console) -> dict`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from typing import Any
+
+from rvtool.errors import unknown
+
+
+@dataclass(frozen=True)
+class Verb:
+    """A row of the table of verbs.
+
+    Attributes
+    ----------
+    kind, field
+        The kind of component that the verb composes, and the field of its settings that names it.
+    positional
+        Fields that are typed without an option's name, in their order.
+    """
+
+    name: str
+    summary: str
+    kind: str | None = None
+    field: str | None = None
+    positional: tuple[str, ...] = ()
+
+    def load(self) -> Any:
+        """Import the verb's module."""
+        return importlib.import_module(f"rvtool.verbs.{self.name}")
+
+
+_TABLE = (
+    Verb("collect", "Collect images from a survey or a folder into a dataset.", "source", "source"),
+    Verb("simulate", "Simulate images into a dataset.", "simulator", "simulator", ("simulator",)),
+    Verb("train", "Train a model on a dataset, into a run.", "model", "model", ("model",)),
+    Verb("evaluate", "Judge runs on images that they never saw.", positional=("runs",)),
+    Verb("predict", "Apply a run to images.", positional=("run", "paths")),
+    Verb("compress", "Compress FITS images within a guaranteed error.", "codec", "codec", ("files",)),
+    Verb("decompress", "Restore a compressed FITS image.", positional=("file",)),
+    Verb("run", "Run a recipe: its stages in order, the finished ones skipped.", positional=("recipe",)),
+    Verb("plugins", "List the components that are installed, and broken plugins."),
+)
+VERBS = {verb.name: verb for verb in _TABLE}
+
+
+def verb(name: str) -> Verb:
+    """Return a verb by name.
+
+    Raises
+    ------
+    ConfigError
+        There is no such verb; the nearest are named.
+    """
+    if name not in VERBS:
+        raise unknown("command", name, VERBS)
+    return VERBS[name]

@@ -1,0 +1,55 @@
+"""`rvtool evaluate`: judge runs on images that they never saw, and compare them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field
+
+from rvtool.config import Config
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+class Settings(Config):
+    """What `rvtool evaluate` may be told."""
+
+    runs: tuple[str, ...] = Field(min_length=1, description="Runs to judge: folders, or 'latest'.")
+    data: Path | None = Field(None, description="Dataset or folder to judge on. Default: what each was trained on.")
+    split: Literal["auto", "train", "val", "test", "all"] = Field(
+        "auto", description="Part to judge on; auto: what the run held out as test, or all of a dataset new to it."
+    )
+    out: Path | None = Field(None, description="Folder to write to. Default: RUN/evaluation.")
+    ensemble: bool = Field(False, description="Judge the mean of the runs' probabilities instead of each run.")
+    bootstrap: int = Field(2000, ge=100, description="Resamples behind each 95 % interval.")
+    seed: int = Field(0, ge=0, description="Seed of the resamples.")
+    batch_size: int = Field(64, ge=1, description="Images a batch; changes the speed, not the answers.")
+    device: str = Field("auto", description="Where to compute: cpu, cuda, cuda:1, ...; auto takes a GPU if it can.")
+    workers: int = Field(0, ge=0, description="Threads that compute on the CPU (0: as many as there are cores).")
+
+
+def run(settings: Settings, console: Console) -> dict[str, Any]:
+    """Judge one run; judge and compare several; or judge several as an ensemble.
+
+    Each is asked without augmentation, with the stretch of its own training, and nothing is fitted on what it is
+    judged on. Into RUN/evaluation (or `out`, with a folder a run where there are several) go ``metrics.json``,
+    ``predictions.csv``, figures and ``report.html``; a comparison of several goes into ``comparison.json`` there, or
+    in the first run's folder.
+
+    Returns
+    -------
+    For one run or an ensemble what ``metrics.json`` holds, else ``runs`` (that for each) and ``comparison``; and
+    ``out``, the folder.
+
+    Raises
+    ------
+    ConfigError
+        A run is no classifier or named twice, an ensemble has one run only, or there is no such device.
+    DataError
+        A run or the data cannot be used, or there is nothing to judge on.
+    """
+    from rvtool.verbs.evaluate.judge import evaluate
+
+    return evaluate(settings, console)

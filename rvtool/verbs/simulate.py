@@ -1,0 +1,260 @@
+"""`rvtool simulate`: images of known parameters into a dataset, the same files whatever the batch size and workers."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field
+
+from rvtool.config import Config
+from rvtool.errors import ConfigError, PluginError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from rich.console import Console
+
+    from rvtool.kinds import Side, Simulator
+
+SIDES = ("image", "target")
+NO_PARAMETERS = (*SIDES, "label", "mask", "target_mask", "index")  # what else of a batch is no column
+
+
+class Settings(Config):
+    """What `rvtool simulate` may be told."""
+
+    simulator: str = Field("", description="Simulator ('rvtool plugins --kind simulator').")
+    config: dict[str, Any] = Field({}, description="The simulator's own settings.")
+    count: int = Field(1000, ge=1, description="Images to simulate.")
+    seed: int = Field(0, ge=0, description="Seed: the same seed gives the same images.")
+    out: Path | None = Field(None, description="Dataset to make. Default: data/SIMULATOR.")
+    split: str = Field("70/15/15", description="Parts for training, validation and test.")
+    batch_size: int = Field(256, ge=1, description="Images simulated at a time; changes the speed, not the images.")
+    workers: int = Field(0, ge=0, description="Processes that simulate (0: this one alone).")
+    device: str = Field("auto", description="Where to simulate: cpu, cuda, cuda:1, ...; auto takes a GPU if it can.")
+    planes_per_cube: int = Field(256, ge=1, description="Images in one FITS cube; the last cube holds the rest.")
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a process needs to know to make any cube of the dataset."""
+
+    settings: Settings
+    out: Path
+    device: str
+
+    @property
+    def cubes(self) -> int:
+        """How many cubes there are."""
+        return -(-self.settings.count // self.settings.planes_per_cube)
+
+    def indices(self, cube: int) -> range:
+        """Return the indices of the images in a cube."""
+        first = cube * self.settings.planes_per_cube
+        return range(first, min(first + self.settings.planes_per_cube, self.settings.count))
+
+    def simulator(self) -> Simulator:
+        """Build the simulator.
+
+        Raises
+        ------
+        ConfigError
+            Nobody offers it, or a setting does not fit.
+        """
+        from rvtool.plugins import component
+
+        chosen = component("simulator", self.settings.simulator)
+        simulator: Simulator = chosen.load()(chosen.configure(self.settings.config))
+        return simulator
+
+
+def run(settings: Settings, console: Console) -> dict[str, Any]:
+    """Simulate a dataset.
+
+    Images go to FITS cubes ``images/cube-00000.fits`` of `planes_per_cube` planes each (targets to
+    ``images/target-00000.fits``), their true parameters to the manifest. Every image is a group of its own: no two
+    share pixels.
+
+    Returns
+    -------
+    dict
+        ``out``, ``images``, and ``splits``: how many images each part has.
+
+    Raises
+    ------
+    ConfigError
+        A setting does not fit.
+    DataError
+        The output folder exists, or the disk is full.
+    """
+    from rvtool.data.dataset import DatasetWriter
+    from rvtool.data.splits import parse_fractions
+    from rvtool.plugins import component, version_of
+    from rvtool.report.progress import counted
+
+    parse_fractions(settings.split)  # before the work, not after it
+    job = Job(settings, settings.out or Path("data") / settings.simulator, _device(settings.device))
+    simulator = job.simulator()
+    with DatasetWriter(job.out) as writer, counted(console, "Simulating") as move:
+        for cube, columns in enumerate(_cubes(job, simulator)):
+            writer.rows(columns)
+            move(job.indices(cube).stop, settings.count)
+        chosen = component("simulator", settings.simulator).configure(settings.config)
+        source = {
+            "name": settings.simulator,
+            "version": version_of("simulator", settings.simulator),
+            "seed": settings.seed,
+            "settings": {key: value for key, value in chosen.model_dump(mode="json").items() if value is not None},
+        }
+        sides = {name: _described(side) for name, side in _sides(simulator).items()}
+        dataset, _ = writer.finish({**sides, "source": source}, split=settings.split, seed=settings.seed)
+    parts = dataset.column("split").tolist()
+    splits = {part: parts.count(part) for part in ("train", "val", "test")}
+    told = ", ".join(f"{number} {part}" for part, number in splits.items())
+    console.print(f"Simulated {settings.count} images ({told}).")
+    console.print(str(job.out), soft_wrap=True)
+    return {"out": str(job.out), "images": settings.count, "splits": splits}
+
+
+def _cubes(job: Job, simulator: Simulator) -> Iterator[dict[str, Any]]:
+    """Write every cube, here or in processes, and give the manifest's columns of each in order."""
+    if job.settings.workers == 0:
+        for cube in range(job.cubes):
+            yield _write_cube(job, simulator, cube)
+        return
+    import multiprocessing
+
+    # spawned, because a fork of a process whose torch has started its threads may hang
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(job.settings.workers, context, _start_worker, (job,)) as pool:
+        waiting: deque[Future[dict[str, Any]]] = deque()
+        try:
+            for cube in range(job.cubes):
+                waiting.append(pool.submit(_work, cube))
+                if len(waiting) > 2 * job.settings.workers:  # enough to keep all busy, few enough to hold
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+_worker: tuple[Job, Simulator] | None = None
+
+
+def _start_worker(job: Job) -> None:
+    """Build the simulator once a process, on one thread: the processes share the cores."""
+    global _worker
+    import torch
+
+    torch.set_num_threads(1)
+    _worker = job, job.simulator()
+
+
+def _work(cube: int) -> dict[str, Any]:
+    assert _worker is not None
+    return _write_cube(*_worker, cube)
+
+
+def _write_cube(job: Job, simulator: Simulator, cube: int) -> dict[str, Any]:
+    """Simulate and write one cube of each side.
+
+    Returns
+    -------
+    The manifest's columns of these images.
+    """
+    import numpy as np
+    import torch
+
+    from rvtool.data.files import write_bytes
+
+    settings, indices = job.settings, job.indices(cube)
+    sides = _sides(simulator)
+    planes = {name: np.empty((len(indices), side.height, side.width), np.float32) for name, side in sides.items()}
+    columns: dict[str, list[np.ndarray]] = {}
+    for first in range(0, len(indices), settings.batch_size):
+        some = torch.tensor(indices[first : first + settings.batch_size], dtype=torch.int64)
+        batch = simulator.simulate(some, settings.seed, torch.device(job.device))
+        for name, cubed in planes.items():
+            cubed[first : first + len(some)] = batch[name][:, 0].cpu().numpy()  # (B, 1, H, W) -> (B, H, W)
+        for name, values in batch.items():
+            if name == "label" or name not in NO_PARAMETERS:
+                columns.setdefault(name, []).append(values.cpu().numpy())
+
+    rows: dict[str, Any] = {"id": [f"{index:08d}" for index in indices]}
+    for name, side in sides.items():
+        path = f"images/{'cube' if name == 'image' else name}-{cube:05d}.fits"
+        write_bytes(job.out / path, _fits(planes[name], side))
+        prefix = "" if name == "image" else f"{name}_"
+        rows |= {f"{prefix}path": [path] * len(indices), f"{prefix}plane": np.arange(len(indices))}
+    rows["group"] = np.array(indices)
+    whole = {name: np.concatenate(parts) for name, parts in columns.items()}
+    if simulator.info.classes:
+        rows["label"] = [simulator.info.classes[number] for number in whole.pop("label")]
+    return {**rows, **whole}
+
+
+def _sides(simulator: Simulator) -> dict[str, Side]:
+    """Return the sides that a simulator makes, by the names they have in a batch.
+
+    Raises
+    ------
+    PluginError
+        A side has several channels, for which a plane of a cube has no room.
+    """
+    sides = {name: side for name in SIDES if (side := getattr(simulator.info, name)) is not None}
+    for name, side in sides.items():
+        if side.channels != 1:
+            raise PluginError(
+                f"{type(simulator).__name__} makes a {name} of {side.channels} channels; 'rvtool simulate' writes one."
+            )
+    return sides
+
+
+def _fits(cube: np.ndarray, side: Side) -> bytes:
+    """Pack a cube ``(N, H, W)`` as FITS, with unit, beam and pixel scale; it has no place on the sky."""
+    import io
+
+    from astropy.io import fits
+
+    header = fits.Header()
+    header["BUNIT"] = side.unit
+    if side.beam is not None:
+        header["BMAJ"], header["BMIN"] = side.beam.major_arcsec / 3600, side.beam.minor_arcsec / 3600
+        header["BPA"] = side.beam.angle_deg
+    if side.pixel_arcsec is not None:
+        for axis in (1, 2):
+            header[f"CDELT{axis}"], header[f"CUNIT{axis}"] = side.pixel_arcsec, "arcsec"
+    header["ORIGIN"] = ("rvtool simulate", "simulated: no position on the sky")
+    stream = io.BytesIO()
+    fits.PrimaryHDU(cube, header).writeto(stream)
+    return stream.getvalue()
+
+
+def _described(side: Side) -> Mapping[str, Any]:
+    """Describe a side as ``dataset.toml`` has it."""
+    described: dict[str, Any] = {"axes": side.axes, "unit": side.unit}
+    if side.pixel_arcsec is not None:
+        described["pixel_arcsec"] = side.pixel_arcsec
+    if side.beam is not None:
+        described |= {"beam_major_arcsec": side.beam.major_arcsec, "beam_minor_arcsec": side.beam.minor_arcsec}
+        described["beam_angle_deg"] = side.beam.angle_deg
+    return {**described, "channels": side.channels, "height": side.height, "width": side.width}
+
+
+def _device(name: str) -> str:
+    """Check a device's name; ``auto`` is a GPU where there is one."""
+    import torch
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:  # torch raises either, by what it was built with
+        reason = str(error).splitlines()[0]
+        raise ConfigError(f"Device '{name}' cannot be used ({reason}); try --device cpu.") from error
+    return name

@@ -1,0 +1,83 @@
+"""Train a model on a dataset, into a run folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field
+
+from rvtool.config import Config
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+class Settings(Config):
+    """What `rvtool train` may be told."""
+
+    model: str = Field("", description="Model to train ('rvtool plugins --kind model').")
+    config: dict[str, Any] = Field({}, description="The model's own settings.")
+    data: Path | None = Field(None, description="Dataset, or any folder of images (class sub-folders or labels.csv).")
+    out: Path | None = Field(None, description="Run folder to make. Default: runs/TIME-MODEL.")
+    resume: Path | None = Field(None, description="Go on with this run, exactly as it would have gone on.")
+
+    epochs: int = Field(30, ge=1, description="Passes over the training images.")
+    steps: int = Field(0, ge=0, description="Optimiser steps, instead of epochs (0: epochs count).")
+    batch_size: int = Field(32, ge=1, description="Images a batch.")
+    accumulate: int = Field(1, ge=1, description="Batches whose gradients make one step.")
+    gpus: int | None = Field(None, ge=0, description="GPUs to use; 0 for the CPU. Default: what there is.")
+    precision: Literal["32", "bf16", "16"] = Field("32", description="Arithmetic: 32-bit, or mixed with 16 bits.")
+    schedule: Literal["constant", "cosine", "cosine-restarts", "polynomial"] = Field(
+        "cosine", description="How the learning rate goes on after the warm-up."
+    )
+    warmup: float = Field(0.05, ge=0, lt=1, description="Part of the steps in which the learning rate climbs.")
+    clip: float = Field(1.0, ge=0, description="Largest norm of the gradients (0: any).")
+    ema: float = Field(
+        0.998, ge=0, lt=1, description="Decay of the averaged weights that are judged and kept (0: none)."
+    )
+    patience: int = Field(0, ge=0, description="Epochs without improvement after which to stop (0: never).")
+
+    fold: int | None = Field(None, ge=0, description="Hold this fold of the dataset out as the test part.")
+    label_column: str = Field("label", description="Column of the manifest that is learnt.")
+    where: tuple[str, ...] = Field((), description="Keep the rows with COLUMN=VALUE[,VALUE].")
+    limit_images: int = Field(0, ge=0, description="Train on this many images at most (0: all).")
+    loss: tuple[str, ...] = Field((), description="Loss as NAME[:WEIGHT]. Default: the model's own.")
+    augment: tuple[str, ...] = Field(
+        ("rotate-flip", "shift"), description="Augmenter of the training images; 'none' for none."
+    )
+    set: dict[str, Any] = Field({}, description="Settings of losses and augmenters, as loss.focal.gamma=1.5.")
+
+    crop: int | None = Field(
+        None, ge=0, description="Central square that the model sees, px (0: all). Default: the model's."
+    )
+    stretch: Literal["linear", "sqrt", "asinh"] | None = Field(
+        None, description="Curve from brightness to the model's input. Default: the model's."
+    )
+    scale: Literal["image", "train"] | None = Field(
+        None, description="What becomes 1: each image's peak, or the training split's. Default: the model's."
+    )
+    clip_sigma: float | None = Field(
+        None, ge=0, description="Set pixels below this many sigma to background (0: none). Default: the model's."
+    )
+
+    seed: int = Field(0, ge=0, description="Seed of everything that chance decides.")
+    save_every: int = Field(0, ge=0, description="Steps between checkpoints, besides one an epoch (0: none).")
+    sample_every: int = Field(0, ge=0, description="Epochs between pictures of what the model answers (0: none).")
+    log_every: int = Field(0, ge=0, description="Steps between rows of metrics.csv, besides one an epoch (0: none).")
+    find_learning_rate: bool = Field(False, description="Only try learning rates, plot the losses and suggest one.")
+
+
+def run(settings: Settings, console: Console) -> dict[str, Any]:
+    """Train, and return the run's folder with its best metrics.
+
+    Raises
+    ------
+    ConfigError
+        A name or setting is wrong, or something needed is not given.
+    DataError
+        The data cannot be used, the run exists already, or the loss became NaN.
+    """
+    from rvtool.verbs.train.loop import train
+
+    return train(settings, console)

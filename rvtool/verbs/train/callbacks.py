@@ -1,0 +1,203 @@
+"""What watches a training: the journal of its metrics, its checkpoints, its stops, its pictures."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import Checkpoint
+
+from rvtool.data.files import write_bytes, write_error
+from rvtool.errors import DataError
+from rvtool.learning.schedule import steps_taken
+from rvtool.verbs.train.display import Display
+
+ADVICE = "try a lower --learning-rate, a smaller --clip, a longer --warmup or --precision 32"
+TIMINGS = ("seconds", "images_per_s")
+
+
+class Diverged(DataError):
+    """The loss or a weight became NaN or infinite."""
+
+
+class Journal(Callback):
+    """Keeps means of what a model logs in ``metrics.csv``: a row an epoch, and one every `log_every` steps.
+
+    The sums travel in checkpoints, so that a resumed run writes the same rows.
+    """
+
+    def __init__(self, path: Path, display: Display, log_every: int) -> None:
+        self.path, self.display, self.log_every = path, display, log_every
+        self.rows: list[dict[str, float]] = []
+        self.sums: dict[str, Any] = {}
+        self.images = 0
+        self._begun = time.perf_counter()
+        self._timed_images = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return rows and running sums, as plain numbers."""
+        return {"rows": self.rows, "sums": {k: float(v) for k, v in self.sums.items()}, "images": self.images}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take rows and running sums back."""
+        self.rows, self.sums, self.images = list(state["rows"]), dict(state["sums"]), state["images"]
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start the clock of the epoch."""
+        self._begun, self._timed_images = time.perf_counter(), 0
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Add the step's values, weighted by its images; stop where the loss is no number."""
+        size = len(batch["image"])
+        self.images += size
+        self._timed_images += size
+        for name, value in trainer.callback_metrics.items():
+            if name.startswith("train/"):
+                # sums stay on the device, in double precision, so that no step waits for the GPU
+                self.sums[name] = self.sums.get(name, 0.0) + value.detach().double() * size
+        loss = outputs["loss"] if isinstance(outputs, dict) and "loss" in outputs else None
+        step = steps_taken(trainer, pl_module, batch_idx) + 1
+        if loss is not None and (loss.device.type == "cpu" or step % 20 == 0) and not bool(torch.isfinite(loss)):
+            raise Diverged(f"The loss became {float(loss)} at step {step}")
+        if self.log_every and (batch_idx + 1) % self.log_every == 0:
+            self._add_row(trainer, step, {})
+        self.display.step(batch_idx + 1, self._means().get("train/loss", math.nan), self._speed())
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write the epoch's row."""
+        validation = {k: float(v) for k, v in trainer.callback_metrics.items() if k.startswith("val/")}
+        last = trainer.fit_loop.epoch_loop.batch_progress.current.ready - 1
+        self._add_row(trainer, steps_taken(trainer, pl_module, last) + 1, validation)
+        self.sums, self.images = {}, 0
+        self.display.epoch(self.rows[-1])
+
+    def _means(self) -> dict[str, float]:
+        return {name: float(total) / max(self.images, 1) for name, total in self.sums.items()}
+
+    def _speed(self) -> float:
+        return self._timed_images / max(time.perf_counter() - self._begun, 1e-9)
+
+    def _add_row(self, trainer: Trainer, step: int, validation: dict[str, float]) -> None:
+        rates = {f"lr{n or ''}": group.param_groups[0]["lr"] for n, group in enumerate(trainer.optimizers)}
+        timings = dict(zip(TIMINGS, (time.perf_counter() - self._begun, self._speed()), strict=True))
+        self.rows.append(
+            {"epoch": trainer.current_epoch, "step": step, **self._means(), **validation, **rates, **timings}
+        )
+        write_bytes(self.path, as_csv(self.rows).encode())
+
+
+def as_csv(rows: list[dict[str, float]]) -> str:
+    """Write rows with the union of their columns, blank where a row lacks one."""
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({k: f"{v:.8g}" if isinstance(v, float) else v for k, v in row.items()} for row in rows)
+    return text.getvalue()
+
+
+class Keeper(Checkpoint):
+    """Keeps ``last.ckpt`` (each epoch, and every `save_every` steps) and ``best.ckpt``, each replaced in one move.
+
+    Weights that are no numbers are never kept.
+    """
+
+    def __init__(self, folder: Path, monitor: tuple[str, str], save_every: int, patience: int) -> None:
+        self.folder, self.save_every, self.patience = folder, save_every, patience
+        self.name, self.mode = monitor
+        self.best: float | None = None
+        self.best_epoch = -1
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the best value so far."""
+        return {"best": self.best, "best_epoch": self.best_epoch}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take the best value so far back."""
+        self.best, self.best_epoch = state["best"], state["best_epoch"]
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Keep a checkpoint every `save_every` steps."""
+        done = steps_taken(trainer, pl_module, batch_idx + 1)
+        if self.save_every and done % self.save_every == 0 and done != steps_taken(trainer, pl_module, batch_idx):
+            self._save(trainer, pl_module, "last.ckpt")
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Keep the epoch's checkpoint, and the best; stop where nothing improves any more."""
+        if self.name not in trainer.callback_metrics:
+            known = ", ".join(sorted(trainer.callback_metrics))
+            raise DataError(f"The model monitors '{self.name}', which it never logged (it logs: {known}).")
+        value = float(trainer.callback_metrics[self.name])
+        better = self.best is None or (value > self.best if self.mode == "max" else value < self.best)
+        if better:
+            self.best, self.best_epoch = value, trainer.current_epoch
+            self._save(trainer, pl_module, "best.ckpt")
+        if self.patience and trainer.current_epoch - self.best_epoch >= self.patience:
+            trainer.should_stop = True
+        self._save(trainer, pl_module, "last.ckpt")
+
+    def _save(self, trainer: Trainer, module: LightningModule, name: str) -> None:
+        for parameter_name, parameter in module.named_parameters():
+            if not bool(torch.isfinite(parameter).all()):
+                raise Diverged(f"The weights '{parameter_name}' became NaN in epoch {trainer.current_epoch}")
+        path, partial = self.folder / name, self.folder / f".{name}.partial"
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            trainer.save_checkpoint(partial)
+            if trainer.is_global_zero:
+                with open(partial, "rb") as stream:
+                    os.fsync(stream.fileno())
+                os.replace(partial, path)
+        except (OSError, RuntimeError) as error:  # torch reports a full disk as RuntimeError
+            partial.unlink(missing_ok=True)
+            raise (
+                write_error(path, error)
+                if isinstance(error, OSError)
+                else DataError(f"{path} cannot be written ({str(error).splitlines()[0]}); is the disk full?")
+            ) from error
+
+
+class StopAtStep(Callback):
+    """Ends the training after a number of optimiser steps, with a last validation."""
+
+    def __init__(self, steps: int) -> None:
+        self.steps = steps
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Stop once the steps are taken."""
+        if steps_taken(trainer, pl_module, batch_idx + 1) >= self.steps:
+            trainer.should_stop = True
+
+
+class Pictures(Callback):
+    """Every few epochs, draws what the model answers on the same validation images, into ``samples/``."""
+
+    def __init__(self, folder: Path, every: int, classes: tuple[str, ...], count: int = 16) -> None:
+        self.folder, self.every, self.classes, self.count = folder, every, classes, count
+
+    def on_validation_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, *place: int) -> None:
+        """Draw the first validation batch."""
+        if any(place) or (trainer.current_epoch + 1) % self.every:  # place: batch and data loader
+            return
+        from rvtool.report import figures
+
+        first = {name: value[: self.count] for name, value in batch.items()}
+        path = self.folder / f"epoch-{trainer.current_epoch:04d}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        answers = pl_module.predict(first).float().cpu().numpy()
+        images = first["image"].float().cpu().numpy()
+        if self.classes:
+            figures.predictions_grid(images[:, 0], first["label"].cpu().numpy(), answers, self.classes, path)

@@ -1,0 +1,195 @@
+"""The training itself: data, model and callbacks put together under Lightning's Trainer."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import warnings
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+from lightning.pytorch.loggers import TensorBoardLogger
+from rich.console import Console
+
+from rvtool import plugins
+from rvtool.data.batches import Batches
+from rvtool.errors import ConfigError, DataError
+from rvtool.learning import EMA, Model, Randomness, Schedule
+from rvtool.runs.run import build_model, load_run
+from rvtool.verbs.train import Settings, record
+from rvtool.verbs.train.callbacks import ADVICE, Diverged, Journal, Keeper, Pictures, StopAtStep
+from rvtool.verbs.train.display import Display
+from rvtool.verbs.train.material import make_batches
+
+EXAMPLE = "rvtool train {model} --data data/first"
+
+
+def train(settings: Settings, console: Console) -> dict[str, Any]:
+    """Train a model, or go on with a run (see `rvtool.verbs.train.run`)."""
+    _quiet_libraries()
+    notes: dict[str, Any] = {}
+    path = Path()
+    if settings.resume is not None:
+        run = load_run(settings.resume)
+        path, notes = run.path, run.record
+        settings = Settings(**notes["settings"])
+        if notes["status"] == "complete":
+            console.print(f"{path} is complete already; nothing is left to do.", highlight=False, soft_wrap=True)
+            return record.outcome(path, notes)
+    if not settings.model:
+        names = ", ".join(plugins.components("model"))
+        raise ConfigError(f"Name the model to train ({names}), for example: {EXAMPLE.format(model='alhassan-cnn')}")
+    component = plugins.component("model", settings.model)
+    if settings.data is None:
+        raise ConfigError(
+            f"'{settings.model}' needs images to learn from: --data DATASET_OR_FOLDER, for example: "
+            + EXAMPLE.format(model=settings.model)
+        )
+    devices = _devices(settings.gpus)
+    kind: type[Model] = component.load()
+    batches = make_batches(settings, kind, console)
+    if notes and notes["dataset"]["digest"] != batches.material.dataset.digest:
+        raise DataError(f"{settings.data} has changed since {path} began, so it cannot go on exactly; train anew.")
+    new = not notes
+    if new:
+        notes = record.describe(settings, kind, batches.material, _device_name(devices))
+    lightning.seed_everything(settings.seed, verbose=False)
+    model = build_model(notes, batches.material.info)
+    model.accumulate, model.clip = settings.accumulate, settings.clip
+    if new:  # all that was asked for can be done: only now is anything written
+        path = record.claim(settings)
+        if not settings.find_learning_rate:
+            record.write_start(path, notes, settings, batches)
+    if settings.find_learning_rate:
+        from rvtool.verbs.train.finder import find_learning_rate
+
+        return find_learning_rate(model, batches, devices, path, console)
+    os.environ[record.SHARED_PATH] = str(path)
+    return _Training(settings, path, notes, devices, console).run(model, batches)
+
+
+class _Training:
+    """One call of the trainer, and how it ends."""
+
+    def __init__(
+        self, settings: Settings, path: Path, notes: dict[str, Any], devices: dict[str, Any], console: Console
+    ) -> None:
+        self.settings, self.path, self.notes, self.devices, self.console = settings, path, notes, devices, console
+
+    def run(self, model: Model, batches: Batches) -> dict[str, Any]:
+        """Fit to the end, or to where it must stop; every end leaves a usable run."""
+        settings, path = self.settings, self.path
+        each = math.ceil(len(batches.material.rows("train")) / settings.batch_size)
+        steps_each = math.ceil(each / settings.accumulate)
+        epochs = math.ceil(settings.steps / steps_each) if settings.steps else settings.epochs
+        steps = settings.steps or epochs * steps_each
+        self.keeper = Keeper(path / "checkpoints", model.monitor, settings.save_every, settings.patience)
+        with Display(self.console, path / "log.txt", epochs, each, model.monitor[0]) as display:
+            trainer = self._trainer(model, epochs, steps, display)
+            self._introduce(model, batches, display)
+            last = path / "checkpoints" / "last.ckpt"
+            resumed = last if last.exists() else None
+            display.begin(_epoch_of(resumed))
+            try:
+                trainer.fit(model, datamodule=batches, ckpt_path=resumed, weights_only=False)
+            except Diverged as error:
+                self._finish("stopped")
+                raise DataError(f"{error}; {self._kept()}; {ADVICE}.") from None
+            except SystemExit:  # what Lightning makes of Ctrl-C, once all is put down
+                self._finish("interrupted")
+                told = f"Interrupted; {self._kept()}; go on with: rvtool train --resume {path}"
+                raise DataError(told) from None
+            except Exception:
+                with suppress(DataError):  # a full disk must not hide what went wrong
+                    self._finish("failed")
+                raise
+        if trainer.is_global_zero:
+            self._finish("complete")
+        told = record.outcome(path, self.notes)
+        self.console.print(f"best {told['headline']}", highlight=False)
+        self.console.print(str(path), highlight=False, soft_wrap=True)
+        return told
+
+    def _trainer(self, model: Model, epochs: int, steps: int, display: Display) -> lightning.Trainer:
+        settings, path = self.settings, self.path
+        automatic = model.automatic_optimization
+        callbacks: list[Any] = [
+            Randomness(settings.seed),
+            Schedule(settings.schedule, steps, round(settings.warmup * steps)),
+            *([EMA(settings.ema)] if settings.ema else []),
+            *([StopAtStep(settings.steps)] if settings.steps else []),
+            *([Pictures(path / "samples", settings.sample_every, model.data.classes)] if settings.sample_every else []),
+            Journal(path / "metrics.csv", display, settings.log_every),
+            self.keeper,
+        ]
+        return lightning.Trainer(
+            **self.devices,
+            precision={"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}[settings.precision],  # type: ignore[arg-type]
+            max_epochs=epochs,
+            accumulate_grad_batches=settings.accumulate if automatic else 1,
+            gradient_clip_val=(settings.clip or None) if automatic else None,
+            callbacks=callbacks,
+            logger=TensorBoardLogger(path, name="", version="tensorboard"),
+            log_every_n_steps=10,
+            num_sanity_val_steps=0,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+
+    def _introduce(self, model: Model, batches: Batches, display: Display) -> None:
+        counts = ", ".join(f"{len(batches.material.rows(split))} {split}" for split in ("train", "val", "test"))
+        parameters = sum(p.numel() for p in model.parameters())
+        name, device = self.settings.model, self.notes["device"]
+        display.line(f"{name}: {parameters:,} parameters; images: {counts}; {device}; into {self.path}")
+
+    def _finish(self, status: str) -> None:
+        keeper = self.keeper
+        best = None
+        if keeper.best is not None:
+            best = {"metric": keeper.name, "value": keeper.best, "epoch": keeper.best_epoch}
+        record.finish(self.path, self.notes, status, best)
+
+    def _kept(self) -> str:
+        if self.keeper.best is None:
+            return "there is no checkpoint yet"
+        return f"{self.path} keeps the best checkpoint, of epoch {self.keeper.best_epoch + 1}"
+
+
+def _devices(gpus: int | None) -> dict[str, Any]:
+    """Choose accelerator and devices; several GPUs share each step."""
+    have = torch.cuda.device_count()
+    if gpus is not None and gpus > have:
+        there = "none" if have == 0 else f"only {have}"
+        raise ConfigError(f"--gpus {gpus} asks for more GPUs than this machine has ({there}); leave --gpus out.")
+    count = have if gpus is None else gpus
+    if count == 0:
+        mps = gpus is None and torch.backends.mps.is_available()
+        return {"accelerator": "mps" if mps else "cpu", "devices": 1}
+    return {
+        "accelerator": "gpu",
+        "devices": count,
+        "strategy": "auto" if count == 1 else "ddp_find_unused_parameters_true",
+    }
+
+
+def _device_name(devices: dict[str, Any]) -> str:
+    if devices["accelerator"] == "gpu":
+        return f"{devices['devices']} x {torch.cuda.get_device_name(0)}"
+    return f"{devices['accelerator']} ({os.cpu_count()} cores)"
+
+
+def _epoch_of(checkpoint: Path | None) -> int:
+    if checkpoint is None:
+        return 0
+    return int(torch.load(checkpoint, map_location="cpu", weights_only=False)["epoch"])
+
+
+def _quiet_libraries() -> None:
+    """Keep from the terminal what Lightning says to programmers."""
+    for name in ("lightning.pytorch", "lightning.fabric", "lightning"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module="lightning.*")

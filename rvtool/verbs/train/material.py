@@ -1,0 +1,105 @@
+"""What a training works on: the data in its splits, its stretch, its augmenters."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+
+from rvtool import plugins
+from rvtool.data.batches import Batches, Material, Prepare, prepare
+from rvtool.data.dataset import open_dataset
+from rvtool.data.stretch import Stretch, fit
+from rvtool.errors import ConfigError, DataError
+from rvtool.learning import Model
+from rvtool.report.progress import counted
+from rvtool.verbs.train import Settings
+
+
+def make_batches(settings: Settings, kind: type[Model], console: Console) -> Batches:
+    """Open, filter, split and pack the data, and fit the stretch on its training part."""
+    stretch = stretch_settings(settings, kind)
+    material = _material(settings, kind, stretch.crop, console)
+    train = material.rows("train")
+    target = None
+    if material.target is not None:  # each side has its own unit, and so its own scale
+        target = fit(stretch.model_copy(update={"crop": 0}), material.target.statistics[train])
+    prepare_batch = Prepare(fit(stretch, material.image.statistics[train]), target, _augmenters(settings, material))
+    return Batches(material, prepare_batch, batch_size=settings.batch_size, seed=settings.seed)
+
+
+def stretch_settings(settings: Settings, kind: type[Model]) -> Stretch:
+    """Return the model's stretch with what the user asked for instead."""
+    asked = {
+        "crop": settings.crop,
+        "kind": settings.stretch,
+        "scale": settings.scale,
+        "clip_sigma": settings.clip_sigma,
+    }
+    return Stretch(**{**kind.stretch, **{name: value for name, value in asked.items() if value is not None}})
+
+
+def _material(settings: Settings, kind: type[Model], crop: int, console: Console) -> Material:
+    assert settings.data is not None
+    dataset = open_dataset(settings.data).where(settings.where)
+    classifies = kind.task == "classification"
+    with counted(console, "packing") as progress:
+        material = prepare(
+            dataset,
+            label_column=settings.label_column if classifies or settings.label_column in dataset else None,
+            fold=settings.fold,
+            seed=settings.seed,
+            crop=crop,
+            limit=settings.limit_images,
+            progress=progress,
+        )
+    for failures in (material.image.failures, material.target.failures if material.target else {}):
+        if failures:
+            first = next(iter(failures.values()))
+            told = f"{len(failures)} images cannot be used and are left out; the first: {first}"
+            console.print(told, style="yellow", highlight=False, soft_wrap=True)
+    if settings.fold is not None:
+        apart = int(np.count_nonzero((material.split == "") & material.image.good))
+        console.print(
+            f"fold {settings.fold} is held out; {apart} other images are left out, for they share sky with it "
+            "or have no label",
+            highlight=False,
+            soft_wrap=True,
+        )
+    if classifies:
+        _check_classes(material)
+    return material
+
+
+def _check_classes(material: Material) -> None:
+    """Refuse a class that cannot be learnt or cannot be judged."""
+    assert material.labels is not None
+    for split in ("train", "val"):
+        present = set(material.labels[material.rows(split)])
+        missing = [name for number, name in enumerate(material.info.classes) if number not in present]
+        if missing:
+            column = material.info.label_column
+            raise DataError(
+                f"{material.dataset.root}: the {split} part has no image of class {', '.join(missing)}; add images, "
+                f"make the dataset with another --split, or choose the classes with --where {column}=A,B."
+            )
+
+
+def _augmenters(settings: Settings, material: Material) -> list[Any]:
+    nested = settings.set.get("augmenter", {})
+    names = [name for name in settings.augment if name != "none"]
+    for name in nested:
+        if name not in names:
+            raise ConfigError(f"Settings are given for augmenter '{name}', which is not used; add '--augment {name}'.")
+    built = []
+    for name in names:
+        component = plugins.component("augmenter", name)
+        augmenter = component.load()(component.configure(nested.get(name)), material.info)
+        if material.info.image.axes not in augmenter.axes:
+            raise ConfigError(
+                f"Augmenter '{name}' is for {' or '.join(augmenter.axes)} images, and these are "
+                f"{material.info.image.axes} images; leave it out (--augment none for none)."
+            )
+        built.append(augmenter)
+    return built

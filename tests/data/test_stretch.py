@@ -1,0 +1,59 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rvtool.data.stretch import FittedStretch, Stretch, fit, fit_to, measure
+from rvtool.errors import DataError
+
+
+@given(
+    kind=st.sampled_from(["linear", "sqrt", "asinh"]),
+    scale=st.sampled_from(["image", "train"]),
+    seed=st.integers(0, 100),
+)
+def test_a_stretch_comes_back(kind, scale, seed):
+    image = torch.from_numpy(np.random.default_rng(seed).normal(1e-3, 1e-3, (3, 1, 8, 8)).astype(np.float32))
+    statistics = np.stack([measure(x, np.ones((8, 8), bool)) for x in image.numpy()])
+    stretch = fit(Stretch(kind=kind, scale=scale), statistics)
+    back = stretch.invert(stretch.apply(image, torch.from_numpy(statistics)), torch.from_numpy(statistics))
+    torch.testing.assert_close(back, image, rtol=1e-4, atol=1e-8)
+
+
+def test_each_image_peaks_at_one_where_its_own_peak_is_the_scale():
+    image = torch.tensor([[[[0.0, 0.0, 5.0]]], [[[1.0, 1.0, 1.5]]]])
+    statistics = torch.from_numpy(np.stack([measure(x, np.ones((1, 3), bool)) for x in image.numpy()]))
+    for kind in ("linear", "sqrt", "asinh"):
+        out = FittedStretch(Stretch(kind=kind, scale="image"), 1.0).apply(image, statistics)
+        assert out.amax(dim=(1, 2, 3)).tolist() == pytest.approx([1, 1])
+        assert out[..., :2].abs().max() == 0
+
+
+def test_the_constant_is_the_median_peak_of_the_training_images():
+    statistics = np.array([[0, 1, 2], [0, 1, 4], [0, 1, 100]], np.float32)
+    assert fit(Stretch(), statistics).constant == 4
+
+
+def test_clipping_cannot_be_inverted_and_says_so():
+    stretch = FittedStretch(Stretch(clip_sigma=3), 1.0)
+    statistics = torch.tensor([[0.0, 1.0, 10.0]])
+    image = torch.tensor([[[[2.9, 3.1, 10.0]]]])
+    assert stretch.apply(image, statistics)[0, 0, 0, 0] == 0
+    assert stretch.apply(image, statistics)[0, 0, 0, 1] > 0
+    with pytest.raises(DataError, match="clips the background"):
+        stretch.invert(image, statistics)
+
+
+def test_a_stretch_is_kept_in_a_file(tmp_path):
+    stretch = FittedStretch(Stretch(crop=7, kind="sqrt"), 0.25)
+    stretch.save(tmp_path / "s.json")
+    assert FittedStretch.load(tmp_path / "s.json") == stretch
+
+
+def test_cut_and_pad_keep_the_centre():
+    image = np.arange(25, dtype=np.float32).reshape(1, 5, 5)
+    np.testing.assert_array_equal(fit_to(image, 3, 3)[0], image[0, 1:4, 1:4])
+    padded = fit_to(image, 7, 7)[0]
+    np.testing.assert_array_equal(padded[1:6, 1:6], image[0])
+    assert np.isnan(padded[0]).all()

@@ -1,0 +1,65 @@
+"""Every component that is installed keeps the contract of its kind."""
+
+import numpy as np
+import pytest
+
+from rvtool import testing
+from rvtool.plugins import KINDS, components
+
+SMALL = {
+    "simulator": {"radio-galaxy": {"size": 32, "las_max_arcsec": 30}},
+    "model": {"mobilenet-v2": {"width": 0.25}},
+}
+"""Settings that make a check quick or possible."""
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        np.save(tmp_path / name / "one.npy", np.zeros((8, 8), np.float32))
+    return tmp_path
+
+
+def named(kind):
+    return pytest.mark.parametrize("name", components(kind))
+
+
+@pytest.mark.parametrize(("kind", "name"), [(kind, name) for kind in KINDS for name in components(kind)])
+def test_component(kind, name):
+    testing.check_component(components(kind)[name])
+
+
+@named("source")
+def test_source(name, folder):
+    testing.check_source(components("source")[name], {"path": folder} if name == "folder" else None)
+
+
+@named("simulator")
+def test_simulator(name):
+    testing.check_simulator(components("simulator")[name], SMALL["simulator"].get(name))
+
+
+@named("model")
+def test_model(name):
+    testing.check_model(components("model")[name], SMALL["model"].get(name))
+
+
+@named("loss")
+def test_loss(name):
+    testing.check_loss(components("loss")[name])
+
+
+@named("augmenter")
+def test_augmenter(name):
+    testing.check_augmenter(components("augmenter")[name])
+
+
+@named("metric")
+def test_metric(name):
+    testing.check_metric(components("metric")[name])
+
+
+@named("codec")
+def test_codec(name):
+    testing.check_codec(components("codec")[name])
