@@ -72,18 +72,21 @@ def uniform(seed: int, indices: torch.Tensor, count: int, start: int = 0) -> tor
 def normal(seed: int, indices: torch.Tensor, shape: Sequence[int], start: int = 0) -> torch.Tensor:
     """Return numbers of the standard normal distribution, with tails to 6.7 sigma.
 
-    Takes half as many draws as numbers, rounded up: one draw's two halves give the radius and the angle of a pair.
+    Takes half as many draws as numbers, rounded up: 32 bits give the radius of a pair, 32 its angle.
 
     Returns
     -------
     numbers : (B, *shape), float32
     """
     count = math.prod(shape)
-    pairs = bits(seed, indices, (count + 1) // 2, start)
-    radius = (pairs >> 32).bitwise_and_(2**32 - 1).to(torch.float32).add_(0.5).mul_(2.0**-32)  # uniform in (0, 1]
+    pairs = (count + 1) // 2
+    halves = bits(seed, indices, pairs, start).view(torch.int32)  # (B, 2 pairs): one half of them gives the radii
+    halves[:, :pairs].bitwise_and_(2**31 - 1)
+    values = halves.to(torch.float32)
+    radius = values[:, :pairs].add_(0.5).mul_(2.0**-31)  # uniform in (0, 1]
     radius.log_().mul_(-2.0).sqrt_()
-    angle = pairs.bitwise_and_(2**32 - 1).to(torch.float32).mul_(2 * math.pi * 2.0**-32)
-    numbers = torch.empty(len(indices), 2, pairs.shape[1], device=indices.device)
-    torch.mul(torch.cos(angle), radius, out=numbers[:, 0])
-    torch.mul(angle.sin_(), radius, out=numbers[:, 1])
-    return numbers.view(len(indices), -1)[:, :count].reshape(len(indices), *shape)  # (B, 2, n/2) -> (B, *shape)
+    angle = values[:, pairs:].mul_(math.pi * 2.0**-31)
+    numbers = torch.empty_like(values)
+    torch.mul(torch.cos(angle), radius, out=numbers[:, :pairs])
+    torch.mul(angle.sin_(), radius, out=numbers[:, pairs:])
+    return numbers[:, :count].reshape(len(indices), *shape)  # (B, 2 pairs) -> (B, *shape)

@@ -8,6 +8,7 @@ import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -305,14 +306,12 @@ class DatasetWriter:
         """
         if not self._tables:
             raise DataError(f"{self.out} would hold no image; nothing was written.")
-        from rvtool import __version__
-
         table = pa.concat_tables(self._tables, promote_options="permissive")
         table, told = with_splits(table, self.out, info, split=split, seed=seed, group_arcmin=group_arcmin)
         with writing(self.out / "manifest.parquet") as stream:
             pq.write_table(table, stream)
         created = datetime.datetime.now(datetime.UTC).replace(microsecond=0)
-        facts = {"format": FORMAT, "rvtool": __version__, "created": created, "images": len(table), **info}
+        facts = {"format": FORMAT, "rvtool": version("rvtool"), "created": created, "images": len(table), **info}
         write_bytes(self.out / "dataset.toml", tomli_w.dumps(facts).encode())
         (self.out / ".writing").unlink()
         return Dataset(self.out, facts, table), told

@@ -94,7 +94,7 @@ def training_curves(metrics_csv: Path, path: Path, kept_epoch: int | None = None
     """
     curves, epoch_steps = read_metrics(metrics_csv)
     sides = {name: name.partition("/")[2] for name in curves if name.startswith(("train/", "val/"))}
-    names = list(dict.fromkeys(sides.values()))
+    names = _distinct(curves, list(dict.fromkeys(sides.values())))
     if not names:
         raise DataError(f"{metrics_csv} has no columns train/... or val/...; nothing was logged while training.")
     rates = {name: curve for name, curve in curves.items() if LEARNING_RATE.fullmatch(name)}
@@ -139,6 +139,15 @@ def training_curves(metrics_csv: Path, path: Path, kept_epoch: int | None = None
             handles["weights kept"] = panels[0].lines[-1]
         figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=3)
     return save(figure, path)
+
+
+def _distinct(curves: dict[str, Curve], names: list[str]) -> list[str]:
+    """Leave out what repeats another quantity: a loss of one part is that part."""
+    kept: dict[tuple[bytes, ...], str] = {}
+    for name in names:
+        both = [curves[f"{side}/{name}"] for side in ("train", "val") if f"{side}/{name}" in curves]
+        kept.setdefault(tuple(array.tobytes() for curve in both for array in curve), name)
+    return list(kept.values())
 
 
 def _draw(panel: Axes, curve: Curve, scale: float, colour: str, label: str) -> None:

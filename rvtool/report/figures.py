@@ -234,7 +234,7 @@ def reliability(labels: np.ndarray, probabilities: np.ndarray, path: Path) -> Fi
             points.append((mean, hits / images))
         upper.plot(*zip(*points, strict=True), color=BLUE, marker="o", markersize=4, label="this model")
         upper.set(xlim=(0, 1), ylim=(0, 1.02), ylabel="Share that is right", title=f"Calibration error {error:.3f}")
-        upper.legend(loc="lower right")
+        figure.legend(*upper.get_legend_handles_labels(), loc="outside upper center", ncols=2)
         edges = np.linspace(0, 1, CALIBRATION_BINS + 1)
         lower.bar(
             edges[:-1],

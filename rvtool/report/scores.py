@@ -46,7 +46,7 @@ METRICS = {
     ),
     "nll": Metric("NLL", False, "Mean of -ln(probability of the true class), probabilities clipped at 1.2e-7."),
     "brier": Metric(
-        "Brier score", False, "Mean over images of the sum over classes of (probability - truth)^2: 0 best, 2 worst."
+        "Brier", False, "Mean over images of the sum over classes of (probability - truth)^2: 0 best, 2 worst."
     ),
     "ece": Metric(
         "ECE",

@@ -77,10 +77,10 @@ def class_table(metrics: Mapping[str, Any]) -> Table:
     for heading in ("images", "precision", "recall", "F1"):
         table.add_column(heading, justify="right")
     for name, row in metrics["classes"].items():
-        cells = [
-            f"{number(row[key])} ({span(row[f'{key}_low'], row[f'{key}_high'])})"
-            for key in ("precision", "recall", "f1")
-        ]
+        cells = []
+        for key in ("precision", "recall", "f1"):
+            low, high = row[f"{key}_low"], row[f"{key}_high"]
+            cells.append(f"{row[key]:.2f}" + ("" if low is None else f" ({low:.2f}–{high:.2f})"))  # fits 80 columns
         table.add_row(Text(name), str(row["support"]), *cells)
     return table
 

@@ -20,6 +20,7 @@ from pydantic import BaseModel
 from rvtool import plugins
 from rvtool.component import validate
 from rvtool.errors import ConfigError, DataError, unknown
+from rvtool.runs.run import is_run
 from rvtool.runs.verbs import VERBS, verb
 
 
@@ -132,7 +133,7 @@ def settings_of(verb_name: str, given: Mapping[str, Any], tables: Mapping[str, A
     if named.kind and named.field:
         default = model.model_fields[named.field].default
         chosen = str(own.get(named.field, default or ""))
-        if chosen and chosen in plugins.components(named.kind):
+        if chosen and not is_run(chosen):  # a run stands wherever a component's name can
             component = plugins.component(named.kind, chosen)
             for key in rest:
                 if key not in component.config.model_fields:

@@ -98,7 +98,9 @@ def run(settings: Settings, console: Console) -> dict[str, Any]:
         done.append(_plain(report))
     if failures:
         _write_failures(failures, outputs[0][1].parent / "failures.csv", console)
-    return {"files": done, "failures": failures}
+    before, after = (sum(file[size] for file in done) for size in ("source_bytes", "out_bytes"))
+    headline = f"{before / after:.2f} : 1" if after else "nothing compressed"
+    return {"files": done, "failures": failures, "headline": headline}
 
 
 def _bound(text: str) -> ErrorBound:

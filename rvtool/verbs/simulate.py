@@ -34,7 +34,7 @@ class Settings(Config):
     out: Path | None = Field(None, description="Dataset to make. Default: data/SIMULATOR.")
     split: str = Field("70/15/15", description="Parts for training, validation and test.")
     batch_size: int = Field(256, ge=1, description="Images simulated at a time; changes the speed, not the images.")
-    workers: int = Field(0, ge=0, description="Processes that simulate (0: this one alone).")
+    workers: int = Field(0, ge=0, description="Processes that simulate, a core each (0: this one alone).")
     device: str = Field("auto", description="Where to simulate: cpu, cuda, cuda:1, ...; auto takes a GPU if it can.")
     planes_per_cube: int = Field(256, ge=1, description="Images in one FITS cube; the last cube holds the rest.")
 
@@ -82,7 +82,7 @@ def run(settings: Settings, console: Console) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``out``, ``images``, and ``splits``: how many images each part has.
+        ``out``, ``images``, ``splits`` (how many images each part has) and ``headline``.
 
     Raises
     ------
@@ -93,9 +93,14 @@ def run(settings: Settings, console: Console) -> dict[str, Any]:
     """
     from rvtool.data.dataset import DatasetWriter
     from rvtool.data.splits import parse_fractions
-    from rvtool.plugins import component, version_of
+    from rvtool.plugins import component, components, version_of
     from rvtool.report.progress import counted
 
+    if not settings.simulator:
+        raise ConfigError(
+            f"Name the simulator ({', '.join(components('simulator'))}), for example: "
+            "rvtool simulate radio-galaxy --count 100 --out data/sim"
+        )
     parse_fractions(settings.split)  # before the work, not after it
     job = Job(settings, settings.out or Path("data") / settings.simulator, _device(settings.device))
     simulator = job.simulator()
@@ -117,16 +122,25 @@ def run(settings: Settings, console: Console) -> dict[str, Any]:
     told = ", ".join(f"{number} {part}" for part, number in splits.items())
     console.print(f"Simulated {settings.count} images ({told}).")
     console.print(str(job.out), soft_wrap=True)
-    return {"out": str(job.out), "images": settings.count, "splits": splits}
+    return {"out": str(job.out), "images": settings.count, "splits": splits, "headline": f"{settings.count} images"}
 
 
 def _cubes(job: Job, simulator: Simulator) -> Iterator[dict[str, Any]]:
     """Write every cube, here or in processes, and give the manifest's columns of each in order."""
-    if job.settings.workers == 0:
-        for cube in range(job.cubes):
-            yield _write_cube(job, simulator, cube)
-        return
     import multiprocessing
+
+    import torch
+
+    if job.settings.workers == 0:
+        # the tensors are small: on a busy machine torch's threads wait for each other far longer than they save
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            for cube in range(job.cubes):
+                yield _write_cube(job, simulator, cube)
+        finally:
+            torch.set_num_threads(threads)
+        return
 
     # spawned, because a fork of a process whose torch has started its threads may hang
     context = multiprocessing.get_context("spawn")

@@ -136,10 +136,11 @@ def test_summary_leaves_undefined_figures_out(tmp_path, metrics):
     assert len(figure.axes[0].texts) == 5
 
 
-CSV = """epoch,step,train/loss,train/l1,val/loss,val/accuracy,lr,lr1,seconds
-0,5,2.0,1.0,,,0.1,0.2,3
-0,10,1.0,0.5,1.5,0.5,0.1,0.2,3
-1,20,0.5,nan,1.0,0.75,0.01,0.02,3
+# the cross-entropy repeats the loss, and its panel is left out
+CSV = """epoch,step,train/loss,train/cross-entropy,train/l1,val/loss,val/cross-entropy,val/accuracy,lr,lr1,seconds
+0,5,2.0,2.0,1.0,,,,0.1,0.2,3
+0,10,1.0,1.0,0.5,1.5,1.5,0.5,0.1,0.2,3
+1,20,0.5,0.5,nan,1.0,1.0,0.75,0.01,0.02,3
 2,2
 """
 

@@ -85,7 +85,7 @@ def test_page_says_what_was_measured(page):
     for expected in (
         "run <1>",
         "judged & told",
-        "Brier score ↓",
+        "Brier ↓",
         "0.500",
         "1,234,567",
         "2 sky groups",

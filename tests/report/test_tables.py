@@ -45,7 +45,7 @@ def test_undefined_is_a_dash(metrics):
 def test_classes_keep_their_names(metrics):
     text = said(tables.class_table(metrics))
     assert "[bold]" in text
-    assert f"{metrics['classes']['FRI']['precision']:.3f} (" in text
+    assert f"{metrics['classes']['FRI']['precision']:.2f} (" in text
 
 
 def test_runs_side_by_side(metrics):

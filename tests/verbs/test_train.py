@@ -133,7 +133,7 @@ def test_after_kill_9_a_resumed_run_equals_an_undisturbed_one_bit_for_bit(tmp_pa
 
 def test_a_checkpoint_in_the_middle_of_an_epoch_is_gone_on_with_exactly(tmp_path, blobs):
     data = blobs()
-    plain, _ = train(tmp_path, data, out=tmp_path / "whole", epochs=3, batch_size=4, save_every=2)
+    train(tmp_path, data, out=tmp_path / "whole", epochs=3, batch_size=4, save_every=2)
 
     class Killed(Exception):
         pass

@@ -14,7 +14,7 @@ class RotateFlipConfig(Config):
 
     max_angle_deg: float = Field(180.0, ge=0, le=180, description="largest turn to either side, in degrees")
     step_deg: float = Field(
-        0.0, ge=0, le=180, description="turn by multiples of this, in degrees (90 keeps every value); 0: any angle"
+        90.0, ge=0, le=180, description="turn by multiples of this, in degrees (90 keeps every value); 0: any angle"
     )
     flip_probability: float = Field(0.5, ge=0, le=1, description="part of the images that are mirrored")
     interpolation: Literal["bilinear", "nearest"] = Field("bilinear", description="how turned pixels are made")
@@ -23,7 +23,7 @@ class RotateFlipConfig(Config):
 class ShiftConfig(Config):
     """Settings of shifts."""
 
-    max_shift_px: float = Field(6.0, ge=0, description="largest shift along each axis, in pixels of the image")
+    max_shift_px: float = Field(3.0, ge=0, description="largest shift along each axis, in pixels of the image")
     interpolation: Literal["bilinear", "nearest"] = Field("bilinear", description="how shifted pixels are made")
 
 

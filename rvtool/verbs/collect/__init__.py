@@ -24,6 +24,7 @@ class Settings(Config):
         None, ge=0, description="Images closer than this share a group, arcmin. Default: one cutout's side."
     )
     seed: int = Field(0, ge=0, description="Seed of the split.")
+    base_url: str = Field("", description="Talk to this address instead of the source's own.")
     max_rate: float | None = Field(None, gt=0, description="Requests a second. Default: what the source allows.")
     attempts: int = Field(3, ge=1, description="Tries for an image whose service could not answer.")
 

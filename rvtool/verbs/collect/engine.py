@@ -7,7 +7,7 @@ import hashlib
 import io
 import re
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +48,7 @@ def collect(settings: Settings, console: Console) -> dict[str, Any]:
         pace = 1 / (settings.max_rate or source.info.max_rate_per_s)
         for done, target in enumerate(targets):
             progress(done, len(targets))
-            answer = _ask(source, target, settings.attempts, pace)
+            answer = _ask(source, target, settings, pace)
             if isinstance(answer, Fatal):
                 raise SourceError(f"Source '{settings.source}' stopped at {target.id}: {answer.reason}")
             try:
@@ -89,21 +89,30 @@ def collect(settings: Settings, console: Console) -> dict[str, Any]:
             soft_wrap=True,
         )
     console.print(str(out), highlight=False, soft_wrap=True)
-    return {"dataset": str(out), "images": len(dataset), "splits": counts, "failures": failures}
+    return {
+        "dataset": str(out),
+        "images": len(dataset),
+        "splits": counts,
+        "failures": failures,
+        "headline": f"{len(dataset)} images, {len(failures)} failures",
+    }
 
 
-def _ask(source: Source, target: Target, attempts: int, pace_s: float) -> Found | Absent | Fatal | Retry:
+def _ask(source: Source, target: Target, settings: Settings, pace_s: float) -> Found | Absent | Fatal | Retry:
     """Ask for one target, again where the service could not answer, ever later."""
     answer: Found | Absent | Fatal | Retry = Retry("it was never asked")
-    for attempt in range(attempts):
+    for attempt in range(settings.attempts):
         begun = time.monotonic()
         request = source.request(target)
+        if settings.base_url:
+            url = request.url.replace(source.info.base_url, settings.base_url.rstrip("/"), 1)
+            request = replace(request, url=url)
         answer = source.read(target, fetch(request))
         if not request.url.startswith("file:"):
             time.sleep(max(0.0, begun + pace_s - time.monotonic()))
         if not isinstance(answer, Retry):
             break
-        if attempt + 1 < attempts:
+        if attempt + 1 < settings.attempts:
             time.sleep(answer.after_s if answer.after_s is not None else FIRST_WAIT_S * 2**attempt)
     return answer
 

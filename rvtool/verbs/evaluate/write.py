@@ -20,7 +20,6 @@ from rvtool.report.curves import training_curves
 from rvtool.report.tables import write_csv
 from rvtool.runs.run import Run
 
-
 FOOTER = f"rvtool {rvtool.__version__}"
 
 

@@ -101,8 +101,8 @@ class _Training:
                 raise DataError(f"{error}; {self._kept()}; {ADVICE}.") from None
             except SystemExit:  # what Lightning makes of Ctrl-C, once all is put down
                 self._finish("interrupted")
-                told = f"Interrupted; {self._kept()}; go on with: rvtool train --resume {path}"
-                raise DataError(told) from None
+                how = f"go on with: rvtool train --resume {path}"
+                raise DataError(f"Interrupted; {self._kept()}; {how}") from None
             except Exception:
                 with suppress(DataError):  # a full disk must not hide what went wrong
                     self._finish("failed")

@@ -22,8 +22,8 @@ class AlhassanCNNConfig(ModelConfig):
     )
     kernel: int = Field(3, ge=1, le=15, description="side of each convolution's kernel, in pixels")
     hidden: int = Field(194, ge=1, description="neurons of the dense layer")
-    dropout: float = Field(0.5, ge=0, lt=1, description="part of the dense layer that is dropped in training")
-    batch_norm: bool = Field(False, description="normalise after each convolution")
+    dropout: float = Field(0.3, ge=0, lt=1, description="part of the dense layer that is dropped in training")
+    batch_norm: bool = Field(True, description="normalise after each convolution (the published network does not)")
 
 
 @hookimpl

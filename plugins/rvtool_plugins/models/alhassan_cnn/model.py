@@ -29,7 +29,8 @@ class AlhassanCNN(Classifier):
     Alhassan, Taylor & Vaccari 2018, MNRAS 480, 2085, arXiv:1807.10380
     """
 
-    stretch: ClassVar[dict[str, Any]] = {"crop": 96, "clip_sigma": 0.0, "kind": "asinh", "scale": "image"}
+    # at FIRST's 1.8 arcsec a pixel, four radio galaxies in five have 90 % of their flux within these 56 pixels
+    stretch: ClassVar[dict[str, Any]] = {"crop": 56, "clip_sigma": 0.0, "kind": "asinh", "scale": "image"}
 
     def __init__(self, config: AlhassanCNNConfig, data: DataInfo, losses: Losses) -> None:
         super().__init__(config, data, losses)

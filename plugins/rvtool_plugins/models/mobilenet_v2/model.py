@@ -27,7 +27,7 @@ class MobileNetV2(Classifier):
     Sandler et al. 2018, arXiv:1801.04381
     """
 
-    stretch: ClassVar[dict[str, Any]] = {"crop": 96, "clip_sigma": 0.0, "kind": "asinh", "scale": "image"}
+    stretch: ClassVar[dict[str, Any]] = {"crop": 64, "clip_sigma": 0.0, "kind": "asinh", "scale": "image"}
 
     def __init__(self, config: MobileNetV2Config, data: DataInfo, losses: Losses) -> None:
         super().__init__(config, data, losses)

@@ -66,6 +66,14 @@ class RadioGalaxyConfig(Config):
             raise ValueError("the minor axis may not be longer than the major axis")
         return _two_pixels(minor, info) if minor else minor
 
+    @field_validator("offset_arcsec")
+    @classmethod
+    def _within(cls, offset: float, info: ValidationInfo) -> float:
+        side = info.data.get("size", 0) * info.data.get("pixel_arcsec", 0)
+        if offset > side / 8:
+            raise ValueError(f"at most an eighth of the image's side ({side / 8:g} arcsec), or sources leave the image")
+        return offset
+
     @field_validator("flux_max_jy")
     @classmethod
     def _brighter(cls, brightest: float, info: ValidationInfo) -> float:

@@ -7,6 +7,7 @@ from dataclasses import replace
 import torch
 
 from rvtool.data import chance
+from rvtool.errors import ConfigError
 from rvtool.kinds import Batch, Beam, Side, SimulatorInfo
 from rvtool_plugins.simulators.radio_galaxy import RadioGalaxyConfig, geometry, priors
 from rvtool_plugins.simulators.radio_galaxy.sky import Blobs, Sky
@@ -15,9 +16,9 @@ from rvtool_plugins.simulators.radio_galaxy.sky import Blobs, Sky
 GALAXY_DRAWS, OFFSET_DRAWS, SHAPE_DRAWS, SCATTER_DRAWS, FIELD_DRAWS, NOISE_DRAWS = 0, 16, 32, 64, 128, 4096
 LARGEST_FIELD = (NOISE_DRAWS - FIELD_DRAWS) // 3  # neighbours for which there are draws
 
-FIELD_MIN_JY = 1e-3  # the limit of the FIRST catalogue (White et al. 1997, ApJ 475, 479)
+FIELD_MIN_JY, FIELD_MAX_JY = 1e-3, 0.1  # from the limit of the FIRST catalogue (White et al. 1997, ApJ 475, 479)
 FIELD_SLOPE = 0.85  # of the counts, N(>S) ~ S^-slope between 1 and 100 mJy
-BLOCK_PIXELS = 2**18  # worked on at a time, so that intermediate results stay in the processor's cache
+BLOCK_PIXELS = 2**19  # worked on at a time, so that intermediate results stay in the processor's cache
 
 
 class RadioGalaxy:
@@ -36,6 +37,8 @@ class RadioGalaxy:
 
     Raises
     ------
+    ConfigError
+        More unrelated sources are asked for than there are draws.
     ConfigError, DataError
         See `priors.tables`.
     """
@@ -51,7 +54,12 @@ class RadioGalaxy:
         self._placed: dict[torch.device, tuple[Sky, dict[str, torch.Tensor]]] = {}
         area_deg2 = (config.size * config.pixel_arcsec / 3600) ** 2
         self._neighbours = config.field_sources_per_deg2 * area_deg2  # expected in an image
-        self._slots = min(int(2 * self._neighbours + 1), LARGEST_FIELD) if self._neighbours else 0
+        if self._neighbours > LARGEST_FIELD:
+            raise ConfigError(
+                f"An image would hold {self._neighbours:.0f} unrelated sources, {LARGEST_FIELD} are possible; "
+                "lower field_sources_per_deg2 or size."
+            )
+        self._slots = min(int(2 * self._neighbours + 1), LARGEST_FIELD)
 
     def simulate(self, indices: torch.Tensor, seed: int, device: torch.device) -> Batch:
         """Simulate the images of `indices`; an index has one image a seed, in whatever batch.
@@ -76,7 +84,7 @@ class RadioGalaxy:
             peak[part] = sky.render(galaxy[part], out=image[part]).amax((1, 2))  # of flux 1
             flux[part] = self._flux(tables["flux_jy"][batch["label"][part]], chance_of_flux[part], peak[part])
             image[part] *= flux[part, None, None]
-            if self._slots:
+            if self._neighbours:
                 image[part] += sky.render(field[part])
             if config.rms_jy_beam:
                 image[part] += sky.noise(config.rms_jy_beam, seed, indices[part], NOISE_DRAWS)
@@ -144,10 +152,11 @@ class RadioGalaxy:
 
     def _field(self, indices: torch.Tensor, seed: int) -> Blobs:
         """Scatter point sources; their number is binomial with the survey's mean."""
-        there, x, y = chance.uniform(seed, indices, 3 * self._slots, FIELD_DRAWS).unflatten(1, (3, -1)).unbind(1)
+        chances = chance.uniform(seed, indices, 3 * self._slots, FIELD_DRAWS)
+        there, x, y = chances.unflatten(1, (3, self._slots)).unbind(1)  # (B, 3 slots) -> (B, slots) each
         present = self._neighbours / self._slots
         # given that a source is there, `there / present` is uniform again and serves for its flux
-        flux = FIELD_MIN_JY * torch.exp(torch.log(there / present) / -FIELD_SLOPE)
+        flux = FIELD_MIN_JY * torch.exp(torch.log(there / present) / -FIELD_SLOPE).clamp(max=FIELD_MAX_JY)
         flux = torch.where(there < present, flux, 0.0)
         size = self.config.size
         return Blobs(x * size - 0.5, y * size - 0.5, torch.zeros_like(x), flux)

@@ -1,8 +1,8 @@
 """What the telescope makes of a sky of round Gaussians: convolution with its beam, and noise of its correlation.
 
-Both are exact and cheap because round Gaussians factor into rows and columns. The beam is elliptical in general; a
+Both are cheap because Gaussians factor into rows and columns. The beam is elliptical in general; a
 rotated ellipse does not factor, so it is written as a row of round beams of its minor axis, set along its major axis
-and weighted by a Gaussian (the trapezoidal rule, which for Gaussians at this step is good to 1e-6).
+and weighted by a Gaussian (the trapezoidal rule, cut at 4 standard deviations: good to 3e-4 of the peak).
 """
 
 from __future__ import annotations

@@ -1,0 +1,312 @@
+"""Evaluating and predicting with two small trained runs, through the verbs."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from io import StringIO
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from rvtool.errors import ConfigError, DataError
+from rvtool.report.scores import METRICS
+from rvtool.runs.run import load_run
+from rvtool.verbs import evaluate, predict, train
+
+SIZE = 16
+COUNT = 90
+
+
+def make_data(folder, seed=0, count=COUNT, first_ra=100.0, prefix=""):
+    """One blob or two, of noise, as .npy; positions 1 degree apart; images 0 and 1 are 0.01 degrees apart."""
+    random = np.random.default_rng(seed)
+    folder.mkdir(parents=True)
+    y, x = np.mgrid[:SIZE, :SIZE] - SIZE / 2
+    lines = ["file,label,ra_deg,dec_deg"]
+    for number in range(count):
+        offset = 0 if number % 2 else 4
+        sky = sum(np.exp(-((x - side * offset) ** 2 + y**2) / 3) for side in (-1, 1))
+        name = f"{prefix}{number:03d}.npy"
+        np.save(folder / name, (sky + random.normal(0, 0.3, sky.shape)).astype(np.float32))
+        ra = first_ra + 0.01 if number == 1 else first_ra + number
+        lines.append(f"{name},{('two', 'one')[number % 2]},{ra},0.0")
+    (folder / "labels.csv").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    """A dataset and two runs on it."""
+    root = tmp_path_factory.mktemp("world")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RVTOOL_CACHE", str(root / "cache"))
+        make_data(root / "data")
+        for name, seed in (("first", 0), ("second", 1)):
+            patch.delenv("RVTOOL_RUN_PATH", raising=False)
+            settings = train.Settings(
+                model="alhassan-cnn",
+                config={"channels": "4,8", "hidden": 8, "learning_rate": 3e-3},
+                data=root / "data",
+                out=root / "runs" / name,
+                epochs=3,
+                batch_size=16,
+                crop=12,
+                gpus=0,
+                seed=seed,
+                augment=("none",),
+            )
+            train.run(settings, Console(file=StringIO()))
+    return root
+
+
+@pytest.fixture
+def drawn():
+    """Ask for figures, which most tests do without."""
+
+
+@pytest.fixture(autouse=True)
+def cheap(world, monkeypatch, request):
+    monkeypatch.setenv("RVTOOL_CACHE", str(world / "cache"))
+    monkeypatch.setenv("RVTOOL_RUNS", str(world / "runs"))
+    monkeypatch.setattr("rvtool.report.cost.ENOUGH_S", 0.0)
+    if "drawn" not in request.fixturenames:
+        monkeypatch.setattr("rvtool.verbs.evaluate.write._draw", lambda *_: {"first": [], "then": []})
+        monkeypatch.setattr("rvtool.report.html.figure", lambda *_: "")
+        monkeypatch.setattr("rvtool.report.figures.summary", lambda *_: None)
+
+
+def judge(*runs, **changes):
+    told = StringIO()
+    settings = evaluate.Settings(runs=[str(run) for run in runs], **{"bootstrap": 100, "device": "cpu", **changes})
+    return evaluate.run(settings, Console(file=told, width=160)), told.getvalue()
+
+
+def table(path):
+    with open(path, newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_one_run_leaves_numbers_answers_figures_and_a_report(world, tmp_path, drawn):
+    result, told = judge(world / "runs" / "first", out=tmp_path / "out")
+    out = tmp_path / "out"
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert {**metrics, "out": str(out)} == result
+    run = load_run(world / "runs" / "first")
+    held_out = {name for name, split in run.held_out.items() if split == "test"}
+    answers = table(out / "predictions.csv")
+    assert {row["id"] for row in answers} == held_out
+    assert list(answers[0]) == ["id", "label", "one", "two"]
+    assert metrics["images"] == len(held_out)
+    right = [row["label"] == ("one" if float(row["one"]) > float(row["two"]) else "two") for row in answers]
+    assert metrics["accuracy"]["value"] == pytest.approx(np.mean(right))
+    for name in METRICS:
+        assert set(metrics[name]) == {"value", "low", "high", "baseline"}
+    cost = metrics["cost"]
+    assert cost["parameters"] == sum(p.numel() for p in run.model.parameters())
+    assert cost["parameters_per_training_image"] == pytest.approx(
+        cost["parameters"] / list(run.held_out.values()).count("train")
+    )
+    for name in (
+        "predictions",
+        "confusion_matrix",
+        "per_class_metrics",
+        "reliability",
+        "training_curves",
+        "summary",
+    ):
+        assert (out / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+    page = (out / "report.html").read_text()
+    assert page.count("data:image/png;base64,") == 6
+    assert "the test part" in page
+    assert "Accuracy ↑" in told
+    assert told.strip().splitlines()[-1] == str(out)
+
+
+def test_answers_do_not_depend_on_the_batch_or_the_time(world, tmp_path):
+    judge(world / "runs" / "first", out=tmp_path / "a")
+    judge(world / "runs" / "first", out=tmp_path / "b", batch_size=3)
+    first, second = (
+        np.array([float(row["one"]) for row in table(tmp_path / x / "predictions.csv")]) for x in ("a", "b")
+    )
+    np.testing.assert_allclose(first, second, atol=1e-5)
+
+
+def test_two_runs_are_compared_by_image(world, tmp_path):
+    result, told = judge(world / "runs" / "first", world / "runs" / "second", out=tmp_path)
+    comparison = json.loads((tmp_path / "comparison.json").read_text())
+    assert result["comparison"] == comparison
+    assert set(result["runs"]) == {"first", "second"}
+    (pair,) = comparison["pairs"]
+    assert (pair["first"], pair["second"]) == ("first", "second")
+    for name in METRICS:
+        values = [result["runs"][run][name]["value"] for run in ("first", "second")]
+        assert pair["metrics"][name]["difference"] == pytest.approx(values[1] - values[0])
+        assert comparison["over_runs"][name]["mean"] == pytest.approx(np.mean(values))
+        assert comparison["over_runs"][name]["standard_deviation"] == pytest.approx(np.std(values, ddof=1))
+    assert "McNemar" in told
+    assert (tmp_path / "first" / "metrics.json").exists()
+    assert "second against first" in (tmp_path / "comparison.html").read_text()
+
+
+def test_an_ensemble_is_the_mean_of_the_probabilities(world, tmp_path):
+    judge(world / "runs" / "first", world / "runs" / "second", out=tmp_path / "each")
+    result, _ = judge(world / "runs" / "first", world / "runs" / "second", ensemble=True, out=tmp_path / "both")
+    each = [
+        {r["id"]: float(r["one"]) for r in table(tmp_path / "each" / n / "predictions.csv")}
+        for n in ("first", "second")
+    ]
+    for row in table(tmp_path / "both" / "predictions.csv"):
+        assert float(row["one"]) == pytest.approx((each[0][row["id"]] + each[1][row["id"]]) / 2, abs=1e-5)
+    assert result["runs"] == ["first", "second"]
+
+
+def test_latest_is_the_newest_run_and_its_folder_takes_the_result(world):
+    result, _ = judge("latest")
+    assert result["out"] == str(world / "runs" / "second" / "evaluation")
+    shutil.rmtree(result["out"])
+
+
+@pytest.mark.parametrize(("split", "words"), [("train", "was trained on"), ("val", "chose which weights")])
+def test_judging_on_what_was_seen_is_told(world, tmp_path, split, words):
+    result, told = judge(world / "runs" / "first", split=split, out=tmp_path / "out")
+    assert any(words in warning for warning in result["warnings"])
+    assert words in told.replace("\n", " ")
+    assert words in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_all_counts_what_was_trained_on(world, tmp_path):
+    result, _ = judge(world / "runs" / "first", split="all", out=tmp_path / "out")
+    trained = list(load_run(world / "runs" / "first").held_out.values()).count("train")
+    assert result["images"] == COUNT
+    assert any(f"trained on {trained} of the {COUNT}" in warning for warning in result["warnings"])
+
+
+def test_images_that_share_sky_are_resampled_together(world, tmp_path):
+    result, _ = judge(world / "runs" / "first", split="all", out=tmp_path / "out")
+    assert result["groups"] == COUNT - 1
+
+
+def test_the_same_data_elsewhere_is_known_and_the_test_part_kept(world, tmp_path):
+    shutil.copytree(world / "data", tmp_path / "moved")
+    result, _ = judge(world / "runs" / "first", data=tmp_path / "moved", out=tmp_path / "out")
+    assert result["images"] == list(load_run(world / "runs" / "first").held_out.values()).count("test")
+    assert "which the run was trained on" in result["judged_on"]
+
+
+def test_other_data_with_the_same_ids_is_judged_whole(world, tmp_path):
+    other = make_data(tmp_path / "other", seed=5, first_ra=0.0)
+    result, _ = judge(world / "runs" / "first", data=other, out=tmp_path / "out")
+    assert result["images"] == COUNT
+    assert "not what the run was trained on" in result["judged_on"]
+    assert not any("first" in warning for warning in result["warnings"])
+
+
+def test_seen_images_are_found_under_other_names(world, tmp_path):
+    copy = make_data(tmp_path / "copy", seed=0, first_ra=0.0, prefix="renamed-")
+    result, _ = judge(world / "runs" / "first", data=copy, out=tmp_path / "out")
+    seen = sum(split in ("train", "val") for split in load_run(world / "runs" / "first").held_out.values())
+    assert any(f"{seen} of the {COUNT} judged images are, pixel by pixel" in w for w in result["warnings"])
+
+
+def test_seen_sky_is_found_in_other_pixels(world, tmp_path):
+    again = make_data(tmp_path / "again", seed=6, count=40, prefix="again-")
+    result, _ = judge(world / "runs" / "first", data=again, out=tmp_path / "out")
+    assert any("share sky" in warning for warning in result["warnings"])
+
+
+def test_data_that_is_gone_is_told(world, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(world / "runs" / "first", run)
+    record = json.loads((run / "run.json").read_text())
+    record["dataset"]["path"] = "/nowhere/data"
+    (run / "run.json").write_text(json.dumps(record))
+    with pytest.raises(DataError, match="name its place with --data"):
+        judge(run)
+    other = make_data(tmp_path / "other", seed=5)
+    result, _ = judge(run, data=other)
+    assert any("nobody can tell" in warning for warning in result["warnings"])
+
+
+def test_unreadable_and_unknown_images_are_left_out_and_told(world, tmp_path):
+    other = make_data(tmp_path / "other", seed=5, count=40, first_ra=0.0)
+    (other / "003.npy").write_bytes(b"no array")
+    text = (other / "labels.csv").read_text()
+    (other / "labels.csv").write_text(text.replace("005.npy,one", "005.npy,three"))
+    result, _ = judge(world / "runs" / "first", data=other, out=tmp_path / "out")
+    assert result["images"] == 38
+    assert any(w.startswith("1 images cannot be read") and "003.npy" in w for w in result["warnings"])
+    assert any("1 images are of no class" in warning for warning in result["warnings"])
+
+
+def test_what_cannot_be_judged_is_refused(world, tmp_path):
+    first = world / "runs" / "first"
+    with pytest.raises(ConfigError, match="named twice"):
+        judge(first, world / "runs" / ".." / "runs" / "first")
+    with pytest.raises(ConfigError, match="two runs or more"):
+        judge(first, ensemble=True)
+    with pytest.raises(ConfigError, match="'cuda:99' cannot be used"):
+        judge(first, device="cuda:99")
+    bare = make_data(tmp_path / "bare", seed=5, count=10)
+    (bare / "labels.csv").unlink()
+    with pytest.raises(DataError, match="no column 'label'"):
+        judge(first, data=bare)
+
+
+# --------------------------------------------------------------------------- predict
+
+
+def ask(run, *paths, out, **changes):
+    settings = predict.Settings(run=str(run), paths=paths, out=out, device="cpu", **changes)
+    return predict.run(settings, Console(file=StringIO()))
+
+
+def test_predict_gives_what_evaluate_judged(world, tmp_path):
+    judge(world / "runs" / "first", out=tmp_path / "out", split="all")
+    judged = {row["id"]: float(row["one"]) for row in table(tmp_path / "out" / "predictions.csv")}
+    result = ask(world / "runs" / "first", world / "data", out=tmp_path / "p.csv", batch_size=7)
+    rows = table(tmp_path / "p.csv")
+    assert result == {"out": str(tmp_path / "p.csv"), "images": COUNT, "classes": ["one", "two"], "failures": []}
+    assert list(rows[0]) == ["file", "one", "two"]
+    for row in rows:
+        name = row["file"].removeprefix(f"{world / 'data'}/").removesuffix(".npy")
+        assert float(row["one"]) == pytest.approx(judged[name], abs=1e-5)
+        assert float(row["one"]) + float(row["two"]) == pytest.approx(1, abs=1e-4)
+
+
+def test_one_bad_image_never_loses_the_others(world, tmp_path):
+    good = sorted((world / "data").glob("*.npy"))[:3]
+    (tmp_path / "bad.npy").write_bytes(b"no array")
+    np.save(tmp_path / "blank.npy", np.full((SIZE, SIZE), np.nan, np.float32))
+    np.save(tmp_path / "colour.npy", np.zeros((3, SIZE, SIZE), np.float32))
+    bad = [tmp_path / name for name in ("bad.npy", "blank.npy", "colour.npy", "missing.npy")]
+    result = ask(world / "runs" / "first", good[0], bad[0], good[1], *bad[1:], good[2], out=tmp_path / "p.csv")
+    assert [row["file"] for row in table(tmp_path / "p.csv")] == [str(path) for path in good]
+    failures = table(tmp_path / "failures.csv")
+    assert failures == result["failures"]
+    assert [row["file"] for row in failures] == [str(path) for path in bad]
+    assert "3 channels" in failures[2]["error"]
+
+
+def test_a_cube_gives_a_row_a_plane(world, tmp_path):
+    planes = [np.load(path) for path in sorted((world / "data").glob("*.npy"))[:3]]
+    planes[1] = np.full_like(planes[1], np.nan)
+    np.save(tmp_path / "cube.npy", np.stack(planes)[:, None])
+    result = ask(world / "runs" / "first", tmp_path / "cube.npy", out=tmp_path / "p.csv")
+    cube = tmp_path / "cube.npy"
+    assert [row["file"] for row in table(tmp_path / "p.csv")] == [f"{cube}:0", f"{cube}:2"]
+    assert result["failures"][0]["file"] == f"{cube}:1"
+
+
+def test_nothing_to_predict_is_an_error(world, tmp_path):
+    run = world / "runs" / "first"
+    with pytest.raises(DataError, match=r"gone\.fits does not exist"):
+        ask(run, tmp_path / "gone.fits", out=tmp_path / "p.csv")
+    with pytest.raises(DataError, match="2 images could not be used"):
+        ask(run, tmp_path / "gone.fits", tmp_path / "lost.fits", out=tmp_path / "p.csv")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ConfigError, match="holds no image"):
+        ask(run, tmp_path / "empty", out=tmp_path / "p.csv")
+    assert not (tmp_path / "p.csv").exists()
