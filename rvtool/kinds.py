@@ -80,7 +80,7 @@ class Target:
 
 @dataclass(frozen=True)
 class Request:
-    """What to ask for: a URL (``file:`` for local files), a body for POST, and the pair's other image where there is one."""
+    """What to ask for: a URL (``file:`` for local files), a body for POST, and the pair's other image."""
 
     url: str
     params: dict[str, str] = field(default_factory=dict)

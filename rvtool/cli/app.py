@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Any
 
@@ -99,6 +100,8 @@ def main() -> None:
 
         print(f"rvtool {version('rvtool')}")
         return
+    # threads that wait for work must not spin: beside other programs that slows every network many times over
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     completion_init()
     placeholders = [TyperCommand(name=verb.name, help=verb.summary) for verb in VERBS.values()]
     root = Root(

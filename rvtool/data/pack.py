@@ -16,7 +16,7 @@ import numpy as np
 from rvtool.data.dataset import Dataset
 from rvtool.data.files import write_error
 from rvtool.data.fits import Image, planes
-from rvtool.data.stretch import fit_to, measure
+from rvtool.data.stretch import cut
 from rvtool.errors import DataError
 
 
@@ -110,12 +110,10 @@ def _make(dataset: Dataset, crop: int, side: str, place: Path, progress: Callabl
         if pixels.dtype == np.uint8 and not exact:  # NaN and other types need floats: what is there is kept
             pixels = _as_float(place, pixels)
         data = image.data if pixels.dtype == np.uint8 else image.data.astype(np.float32)
-        cut = fit_to(data, shape[1], shape[2])
-        known = np.isfinite(cut).all(axis=0)
-        if not known.any():
-            failures[row] = "has not one known pixel (all NaN)"
-        pixels[row] = cut
-        statistics[row] = measure(cut, known)
+        try:
+            pixels[row], statistics[row] = cut(data, shape[1], shape[2])
+        except DataError as error:
+            failures[row] = f"{image.path} {error}"
     if pixels is None:
         first = next(iter(failures.values()), "it is empty")
         raise DataError(f"{dataset.root}: no image can be used; the first one: {first}")

@@ -123,6 +123,33 @@ def fit(settings: Stretch, statistics: np.ndarray) -> FittedStretch:
     return FittedStretch(settings, float(np.median(positive)) if positive.size else 1.0)
 
 
+def cut(image: np.ndarray, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """Bring one image to a shape, and measure it there: the same for training and for predicting.
+
+    Parameters
+    ----------
+    image
+        ``(C, H, W)``, physical unit.
+
+    Returns
+    -------
+    pixels : (C, height, width)
+        As `fit_to` gives.
+    statistics : (3,)
+        As `STATISTICS`.
+
+    Raises
+    ------
+    DataError
+        No pixel is known.
+    """
+    pixels = fit_to(image, height, width)
+    known = np.isfinite(pixels).all(axis=0)  # (height, width)
+    if not known.any():
+        raise DataError("has not one known pixel (all NaN); leave it out.")
+    return pixels, measure(pixels, known)
+
+
 def measure(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """Return background, noise and peak of one image.
 
@@ -155,9 +182,3 @@ def fit_to(image: np.ndarray, height: int, width: int) -> np.ndarray:
         source.append(slice((have - size) // 2, (have - size) // 2 + size))
     out[:, target[0], target[1]] = image[:, source[0], source[1]]
     return out
-
-
-def known_after(image: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Return the ``(height, width)`` mask of `fit_to`: True where the image has a known pixel."""
-    mask = np.isfinite(image).all(axis=0, keepdims=True)
-    return fit_to(mask.astype(np.uint8), height, width)[0].astype(bool)

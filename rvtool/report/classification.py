@@ -128,7 +128,8 @@ def judge(answers: Answers, training_counts: Sequence[int], bootstrap: int = 200
 
     metrics: dict[str, Any] = {}
     for name in METRICS:
-        low, high = interval(draws[name])
+        centre = float(value[name][0]) if METRICS[name].is_biased else None
+        low, high = interval(draws[name], centre)
         metrics[name] = {
             "value": _plain(value[name][0]),
             "low": low,

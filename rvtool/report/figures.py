@@ -119,7 +119,9 @@ def predictions_grid(
 
 
 def _short(name: str) -> str:
-    return name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "…"
+    return (
+        name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 8]}…{name[-7:]}"
+    )  # names often differ in their ends
 
 
 def confusion_matrix(confusion: np.ndarray, classes: Sequence[str], path: Path) -> Figure:

@@ -29,6 +29,7 @@ class Metric(NamedTuple):
     title: str
     higher_is_better: bool
     definition: str
+    is_biased: bool = False  # whether resamples sit above the value, as they do for what is never negative
 
 
 METRICS = {
@@ -52,8 +53,9 @@ METRICS = {
         "ECE",
         False,
         f"Expected calibration error: |accuracy - mean top probability| in {CALIBRATION_BINS} equal bins of the top"
-        " probability, averaged with the share of images in each. Never negative, so its interval sits high when few"
-        " images are judged.",
+        " probability, averaged with the share of images in each. Never negative, so resamples sit above it: their mean"
+        " distance from it is taken off its interval.",
+        is_biased=True,
     ),
 }
 
@@ -172,10 +174,19 @@ def resamples(members: np.ndarray, count: int, seed: int) -> Iterator[np.ndarray
         yield counts[:, members].astype(float)
 
 
-def interval(draws: np.ndarray) -> tuple[float | None, float | None]:
-    """Return the 2.5 and 97.5 percentiles of bootstrap draws, leaving undefined ones out (Efron 1979)."""
+def interval(draws: np.ndarray, centre: float | None = None) -> tuple[float | None, float | None]:
+    """Return the 2.5 and 97.5 percentiles of bootstrap draws, leaving undefined ones out (Efron 1979).
+
+    Parameters
+    ----------
+    centre
+        For a figure that is biased in resamples: its value, to which the draws' mean is moved; no end falls below 0.
+    """
     known = draws[np.isfinite(draws)]
     if not known.size:
         return None, None
     low, high = np.percentile(known, (2.5, 97.5))
+    if centre is not None:
+        shift = known.mean() - centre
+        low, high = max(low - shift, 0.0), high - shift
     return float(low), float(high)

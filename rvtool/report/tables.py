@@ -85,13 +85,15 @@ def class_table(metrics: Mapping[str, Any]) -> Table:
     return table
 
 
-def runs_table(runs: Mapping[str, Mapping[str, Any]]) -> Table:
-    """Tabulate several runs side by side, the best value of each metric in bold.
+def runs_table(runs: Mapping[str, Mapping[str, Any]], over_runs: Mapping[str, Mapping[str, float | None]]) -> Table:
+    """Tabulate several runs side by side, the best value of each metric in bold, and the mean of all.
 
     Parameters
     ----------
     runs
         Results of `rvtool.report.classification.judge` by the names to show.
+    over_runs
+        ``mean`` and ``standard_deviation`` of each metric over the runs.
     """
     table = Table(title="runs", title_justify="left")
     table.add_column("run")
@@ -109,6 +111,9 @@ def runs_table(runs: Mapping[str, Mapping[str, Any]]) -> Table:
             top = value is not None and value == best[name]
             cells.append(Text(number(value), style="bold" if top else ""))
         table.add_row(Text(title), *cells, str(run["images"]))
+    table.add_section()
+    spreads = [f"{number(over['mean'])}\n± {number(over['standard_deviation'])}" for over in over_runs.values()]
+    table.add_row("mean\n± st. dev.", *spreads, "")
     return table
 
 

@@ -116,26 +116,28 @@ class Run:
         table = pq.read_table(self.path / "splits.parquet")
         return dict(zip(table["id"].to_pylist(), table["split"].to_pylist(), strict=True))
 
-    def material(self, data: Path | str | None = None, where: tuple[str, ...] | None = None) -> Material:
-        """Make a dataset ready for this model, each row in the split that the run gave it.
+    def material(self, data: Path | str | None = None) -> Material:
+        """Make a dataset ready for this model.
 
         Parameters
         ----------
         data
             A dataset or folder; None takes the one that the run was trained on.
-        where
-            Rows to keep; None takes the run's own conditions on its own data.
 
         Notes
         -----
-        Where `data` is not what the run was trained on, images that the run never saw keep the dataset's own split.
+        If the dataset holds what the run was trained on (see `owns`), each image is in the split that the run gave it,
+        and the run's own conditions (``--where``) hold; otherwise the dataset's own splits stay.
         """
         from rvtool.data.batches import prepare
         from rvtool.data.dataset import open_dataset
 
-        dataset = open_dataset(data or self.record["dataset"]["path"])
-        conditions = where if where is not None else tuple(self.record["settings"].get("where", ()))
-        dataset = dataset.where(conditions)
+        trained_on = Path(self.record["dataset"]["path"])
+        if data is None and not trained_on.exists():
+            raise DataError(f"{trained_on}, which {self.path} was trained on, is not here; name its place with --data.")
+        dataset = open_dataset(data if data is not None else trained_on)
+        if data is None or Path(data).resolve() == trained_on.resolve():
+            dataset = dataset.where(self.record["settings"]["where"])
         column = self.data.label_column
         material = prepare(
             dataset,
@@ -143,11 +145,30 @@ class Run:
             classes=self.data.classes,
             crop=self.stretch.settings.crop,
         )
-        known = self.held_out
-        for row, name in enumerate(dataset.column("id")):
-            if name in known and material.split[row] != "":
-                material.split[row] = known[name]
+        if self.owns(material):
+            known = self.held_out
+            names = dataset.column("id")
+            material.split[:] = [
+                known.get(name, part) if part else "" for name, part in zip(names, material.split, strict=True)
+            ]
         return material
+
+    def owns(self, material: Material) -> bool:
+        """Tell whether a dataset holds the images that this run was trained on, wherever it lies now.
+
+        Ids alone do not tell: every simulated dataset counts from 0. The images of the ids that the run trained on
+        must be as many, and give the same stretch.
+        """
+        import numpy as np
+
+        from rvtool.data.stretch import fit
+
+        known = self.held_out
+        train = np.array([known.get(name) == "train" for name in material.dataset.column("id")], bool)
+        if np.count_nonzero(train) != self.record["dataset"]["images"]["train"]:
+            return False
+        constant = fit(self.stretch.settings, material.image.statistics[train]).constant
+        return bool(np.isclose(constant, self.stretch.constant, rtol=1e-6))
 
 
 def build_model(record: dict[str, Any], data: DataInfo) -> Any:

@@ -139,7 +139,7 @@ def _raw(image: Image, side: Side, crops: bool) -> Batch:
     import numpy as np
     import torch
 
-    from rvtool.data.stretch import fit_to, measure
+    from rvtool.data.stretch import cut
 
     have, want = image.data.shape, (side.channels, side.height, side.width)
     if have[0] != want[0] or (not crops and have != want):
@@ -147,11 +147,11 @@ def _raw(image: Image, side: Side, crops: bool) -> Batch:
             f"{image.path} has {have[0]} channels of {have[2]}x{have[1]} px, and the model was trained on"
             f" {want[0]} of {want[2]}x{want[1]} px."
         )
-    cut = fit_to(image.data.astype(np.float32), side.height, side.width)  # (C, H, W)
-    known = np.isfinite(cut).all(axis=0)
-    if not known.any():
-        raise DataError(f"{image.path} has not one known pixel in plane {image.plane} (all NaN); leave it out.")
-    return {"image": torch.from_numpy(cut), "image_statistics": torch.from_numpy(measure(cut, known))}
+    try:
+        pixels, statistics = cut(image.data.astype(np.float32), side.height, side.width)
+    except DataError as error:
+        raise DataError(f"{image.path}, plane {image.plane}, {error}") from None
+    return {"image": torch.from_numpy(pixels), "image_statistics": torch.from_numpy(statistics)}
 
 
 def _stack(images: list[Batch], device: Any) -> Batch:

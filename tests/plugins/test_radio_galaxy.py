@@ -162,10 +162,16 @@ def test_noise_of_an_image_has_the_rms():
     torch.testing.assert_close(batch["snr"], batch["peak_jy_beam"] / 1.5e-4)
 
 
-def test_neighbours_are_as_many_as_the_survey_has():
-    batch = simulate(2000, size=64, field_sources_per_deg2=500.0, rms_jy_beam=0.0)
+def test_neighbours_are_as_many_and_as_bright_as_the_survey_has():
+    settings: dict[str, Any] = {"size": 64, "rms_jy_beam": 0.0}
+    batch = simulate(2000, **settings, field_sources_per_deg2=500.0)
     expected = 500.0 * (64 * 1.8 / 3600) ** 2
     assert float(batch["field_sources"].float().mean()) == pytest.approx(expected, rel=0.15)
+    alone = simulate(2000, **settings, field_sources_per_deg2=0.0)
+    peak = (batch["image"] - alone["image"]).amax((1, 2, 3))[batch["field_sources"] == 1]
+    # half of the counts N(>S) ~ S^-0.85 above 1 mJy are above 2.26 mJy; a pixel may miss a peak by a few per cent
+    assert float(peak.median()) == pytest.approx(2.26e-3, rel=0.15)
+    assert float(peak.max()) < 0.1
 
 
 # ---------------------------------------------------------------- shapes

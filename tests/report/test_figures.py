@@ -54,7 +54,7 @@ def test_predictions_mark_mistakes_and_show_both(tmp_path):
     assert all(same_color(p.spines["left"].get_edgecolor(), MISTAKE) for p in framed)
     surest = np.flatnonzero(WRONG)[PROBABILITIES[WRONG].max(axis=1).argmax()]
     answer = PROBABILITIES[surest].argmax()
-    short = [name if len(name) <= 16 else "a class of a ve…" for name in CLASSES]
+    short = [name if len(name) <= 16 else "a class …ng name" for name in CLASSES]
     expected = f"{short[LABELS[surest]]}\n→ {short[answer]} {PROBABILITIES[surest, answer]:.0%}"
     assert framed[0].get_title() == expected
     assert any(text.startswith(f"Wrong: {WRONG.sum()} of 30") for text in texts(figure))
@@ -98,7 +98,7 @@ def test_confusion_shows_counts_and_shares(tmp_path):
     assert counts == ["3", "1", "0", "0", "0", "0", "0", "2", "2"]
     assert shares == ["75%", "25%", "0%", "–", "–", "–", "0%", "50%", "50%"]
     assert figure.axes[0].get_title() == "Counts of 8 images"
-    assert [t.get_text() for t in figure.axes[0].get_yticklabels()] == ["FRI", "FRII", "a class of a ve…"]
+    assert [t.get_text() for t in figure.axes[0].get_yticklabels()] == ["FRI", "FRII", "a class …ng name"]
 
 
 def test_confusion_of_many_classes_has_a_scale_instead_of_numbers(tmp_path):

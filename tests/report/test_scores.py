@@ -121,3 +121,10 @@ def test_intervals_cover_the_truth_as_often_as_they_say():
 def test_interval_of_undefined_draws_is_none():
     assert interval(np.array([np.nan, np.nan])) == (None, None)
     assert interval(np.array([np.nan, 1.0, 1.0])) == (1.0, 1.0)
+
+
+def test_the_interval_of_a_biased_figure_holds_its_value():
+    draws = np.random.default_rng(0).normal(0.06, 0.01, 2000)
+    low, high = interval(draws, centre=0.02)
+    assert 0 <= low < 0.02 < high < 0.05
+    assert interval(draws)[0] > 0.02

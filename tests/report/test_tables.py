@@ -49,8 +49,10 @@ def test_classes_keep_their_names(metrics):
 
 
 def test_runs_side_by_side(metrics):
-    text = said(tables.runs_table({"a[/]": metrics, "b": metrics}))
+    over = {name: {"mean": 0.123, "standard_deviation": 0.045} for name in tables.METRICS}
+    text = said(tables.runs_table({"a[/]": metrics, "b": metrics}, over))
     assert "a[/]" in text
+    assert text.count("0.123") == text.count("± 0.045") == len(tables.METRICS)
     assert text.count(f"{metrics['nll']['value']:.3f}") == 2
 
 

@@ -80,11 +80,7 @@ def _names(runs: list[Run]) -> list[str]:
 
 
 def _ask(run: Run, name: str, settings: Settings, device: torch.device, console: Console) -> Asked:
-    trained_on = run.record["dataset"]["path"]
-    if settings.data is None and not Path(trained_on).exists():
-        raise DataError(f"{trained_on}, which {run.path} was trained on, is not here; name its place with --data.")
-    own_path = settings.data is None or settings.data.resolve() == Path(trained_on).resolve()
-    material = run.material(settings.data, where=None if own_path else ())
+    material = run.material(settings.data)
     rows, where, warnings = choose_rows(run, material, settings.split)
     run.model.to(device)
     with counted(console, f"judging {name}") as move:
@@ -143,7 +139,9 @@ def _conclude(
     """Judge, write and print one run or ensemble."""
     metrics = judge(one.answers, one.run.data.class_counts, settings.bootstrap, settings.seed)
     metrics["warnings"] = one.warnings + metrics["warnings"]
+    accuracy = metrics["accuracy"]
     metrics |= {
+        "headline": f"accuracy {accuracy['value']:.3f} ({accuracy['low']:.3f} to {accuracy['high']:.3f})",
         "judged_on": one.where,
         "split": settings.split,
         "bootstrap": settings.bootstrap,
@@ -177,12 +175,12 @@ def _compare(
             continue
         pairs.append({"first": first.name, "second": other.name, **found})
         console.print(comparison_table(found, first.name, other.name))
-    console.print(runs_table(judged))
     over = {}
     for name in METRICS:
         values = [metrics[name]["value"] for metrics in judged.values() if metrics[name]["value"] is not None]
         spread = statistics.stdev(values) if len(values) > 1 else None
         over[name] = {"mean": statistics.fmean(values) if values else None, "standard_deviation": spread}
+    console.print(runs_table(judged, over))
     for warning in warnings:
         console.print(f"Mind: {warning}", style="yellow", markup=False, highlight=False)
     return {"runs": list(judged), "pairs": pairs, "over_runs": over, "warnings": warnings}

@@ -9,26 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rvtool.data.dataset import FALLBACK_GROUP_ARCMIN
-from rvtool.data.stretch import fit
 from rvtool.errors import DataError
 
 if TYPE_CHECKING:
     from rvtool.data.batches import Material
     from rvtool.runs.run import Run
-
-
-def is_own(run: Run, material: Material) -> bool:
-    """Tell whether a dataset holds the images that a run was trained on, wherever it lies now.
-
-    Ids alone do not tell: every simulated dataset counts from 0. The images of the ids that the run trained on must
-    be as many, and give the same stretch.
-    """
-    known = run.held_out
-    train = np.array([known.get(name) == "train" for name in material.dataset.column("id")], bool)
-    if np.count_nonzero(train) != run.record["dataset"]["images"]["train"]:
-        return False
-    constant = fit(run.stretch.settings, material.image.statistics[train]).constant
-    return bool(np.isclose(constant, run.stretch.constant, rtol=1e-6))
 
 
 def choose_rows(run: Run, material: Material, split: str) -> tuple[np.ndarray, str, list[str]]:
@@ -54,9 +39,8 @@ def choose_rows(run: Run, material: Material, split: str) -> tuple[np.ndarray, s
         raise DataError(
             f"{dataset.root} has no column '{run.data.label_column}', so there is no truth to judge {run.name} against."
         )
-    own = is_own(run, material)
-    usable = material.image.good & (material.labels >= 0)
-    parts = material.split if own else np.where(usable, dataset.column("split"), "")
+    own = run.owns(material)
+    parts = material.split
     warnings = _left_out(run, material)
     if split == "auto":
         split = "all" if not own else "test" if "test" in parts else "val"

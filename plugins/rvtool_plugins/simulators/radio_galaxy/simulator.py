@@ -156,7 +156,7 @@ class RadioGalaxy:
         there, x, y = chances.unflatten(1, (3, self._slots)).unbind(1)  # (B, 3 slots) -> (B, slots) each
         present = self._neighbours / self._slots
         # given that a source is there, `there / present` is uniform again and serves for its flux
-        flux = FIELD_MIN_JY * torch.exp(torch.log(there / present) / -FIELD_SLOPE).clamp(max=FIELD_MAX_JY)
+        flux = (FIELD_MIN_JY * torch.exp(torch.log(there / present) / -FIELD_SLOPE)).clamp(max=FIELD_MAX_JY)
         flux = torch.where(there < present, flux, 0.0)
         size = self.config.size
         return Blobs(x * size - 0.5, y * size - 0.5, torch.zeros_like(x), flux)
