@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict, PositiveInt
 
 
 class Config(BaseModel):
@@ -26,3 +26,6 @@ Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
 
 Numbers = Annotated[tuple[float, ...], BeforeValidator(_split)]
 """A tuple of numbers, typed as one comma-separated word: ``--size-arcsec 10,60``."""
+
+Sizes = Annotated[tuple[PositiveInt, ...], BeforeValidator(_split)]
+"""A tuple of whole numbers above 0, typed as one comma-separated word: ``--channels 32,64``."""

@@ -123,7 +123,7 @@ class Loader:
     material, rows
         What to serve.
     batch_size
-        Images a batch; the last one of an epoch may be smaller.
+        Images a batch; the last one of an epoch may be smaller, or one larger.
     seed
         None serves the rows in their order.
     epoch, start
@@ -148,8 +148,11 @@ class Loader:
         self._epoch, self._start, self._rank, self._world = epoch, start, rank, world
 
     def __len__(self) -> int:
-        share = len(self.rows) // self._world if self.seed is not None else math.ceil(len(self.rows) / self._world)
-        return math.ceil(share / self.batch_size)
+        if self.seed is None:
+            return math.ceil(math.ceil(len(self.rows) / self._world) / self.batch_size)
+        # a last batch of one image joins the one before: batch normalisation cannot train on it
+        full, rest = divmod(len(self.rows) // self._world, self.batch_size)
+        return full + (rest > 1 or (rest == 1 and full == 0))
 
     def __iter__(self) -> Iterator[Batch]:
         epoch = self._epoch()
@@ -158,8 +161,10 @@ class Loader:
             rows = np.random.default_rng((self.seed, epoch)).permutation(rows)
             rows = rows[: len(rows) // self._world * self._world]  # every process steps equally often
         rows = rows[self._rank :: self._world]
-        for number in range(self._start(), len(self)):
-            batch = self.read(rows[number * self.batch_size : (number + 1) * self.batch_size])
+        count = len(self)
+        for number in range(self._start(), count):
+            end = (number + 1) * self.batch_size if number + 1 < count else len(rows)
+            batch = self.read(rows[number * self.batch_size : end])
             if self.seed is not None:
                 words = np.random.SeedSequence((self.seed, epoch, number, self._rank)).generate_state(1, np.uint64)
                 batch["draw"] = torch.tensor([int(words[0] >> 1)])  # seeds this batch's augmentation
@@ -236,6 +241,10 @@ class Batches(lightning.LightningDataModule):
             rank=trainer.global_rank,
             world=trainer.world_size,
         )
+
+    def count_steps(self) -> int:
+        """Return the training batches of an epoch, for one process."""
+        return len(Loader(self.material, self.material.rows("train"), self.batch_size, seed=self.seed))
 
     def train_dataloader(self) -> Loader:
         """Serve the training rows in the order of (seed, epoch)."""

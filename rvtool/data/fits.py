@@ -139,7 +139,7 @@ def image_hdus(hdus: Iterable[Any]) -> list[int]:
         if not hdu.is_image:
             continue
         shape = [hdu.header.get(f"NAXIS{i + 1}", 0) for i in range(hdu.header.get("NAXIS", 0))]
-        if sum(n > 1 for n in shape) >= 2 or (len(shape) >= 2 and all(n > 0 for n in shape)):
+        if len(shape) >= 2 and min(shape) > 0:
             found.append(number)
     return found
 

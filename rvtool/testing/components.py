@@ -1,5 +1,4 @@
 """What is asked of every component, whatever its kind."""
-# ruff: noqa: PT018 - one assertion is one clause of the contract
 
 from __future__ import annotations
 

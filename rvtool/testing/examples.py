@@ -1,5 +1,4 @@
 """Data that the checks are made with."""
-# ruff: noqa: TID253 - tests may load heavy libraries
 
 from __future__ import annotations
 

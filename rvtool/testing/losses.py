@@ -1,5 +1,4 @@
 """The contract of losses."""
-# ruff: noqa: TID253, PT018 - tests may load heavy libraries; one assertion is one clause of the contract
 
 from __future__ import annotations
 

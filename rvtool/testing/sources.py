@@ -1,5 +1,4 @@
 """The contract of sources."""
-# ruff: noqa: PT018 - one assertion is one clause of the contract
 
 from __future__ import annotations
 

@@ -93,3 +93,12 @@ def test_labels_follow_the_classes_and_strangers_belong_to_no_part(blobs):
         prepare(dataset, fold=0)
     with pytest.raises(ConfigError, match="did you mean 'label'"):
         prepare(dataset, label_column="lable")
+
+
+@pytest.mark.parametrize(("count", "size", "sizes"), [(9, 4, [4, 5]), (8, 4, [4, 4]), (10, 4, [4, 4, 2]), (1, 4, [1])])
+def test_no_training_batch_is_of_one_image_if_it_need_not_be(blobs, count, size, sizes):
+    material = prepare(open_dataset(blobs()))
+    loader = Loader(material, np.arange(count), size, seed=0)
+    assert [len(batch["index"]) for batch in loader] == sizes
+    assert len(loader) == len(sizes)
+    assert sorted(chain.from_iterable(b["index"].tolist() for b in loader)) == list(range(count))

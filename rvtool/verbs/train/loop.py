@@ -83,7 +83,7 @@ class _Training:
     def run(self, model: Model, batches: Batches) -> dict[str, Any]:
         """Fit to the end, or to where it must stop; every end leaves a usable run."""
         settings, path = self.settings, self.path
-        each = math.ceil(len(batches.material.rows("train")) / settings.batch_size)
+        each = batches.count_steps()
         steps_each = math.ceil(each / settings.accumulate)
         epochs = math.ceil(settings.steps / steps_each) if settings.steps else settings.epochs
         steps = settings.steps or epochs * steps_each

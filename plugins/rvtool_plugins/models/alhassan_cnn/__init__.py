@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
-
-from pydantic import BeforeValidator, Field, PositiveInt
+from pydantic import Field
 
 from rvtool import Component, hookimpl
+from rvtool.config import Sizes
 from rvtool.learning import ModelConfig
-
-
-def _split(value: Any) -> Any:
-    return value.split(",") if isinstance(value, str) else value
 
 
 class AlhassanCNNConfig(ModelConfig):
     """Settings of the network."""
 
-    channels: Annotated[tuple[PositiveInt, ...], BeforeValidator(_split), Field(min_length=1)] = Field(
-        (32, 64, 194), description="channels of each convolution, as '32,64,194'"
-    )
+    channels: Sizes = Field((32, 64, 194), min_length=1, description="channels of each convolution, as '32,64,194'")
     kernel: int = Field(3, ge=1, le=15, description="side of each convolution's kernel, in pixels")
     hidden: int = Field(194, ge=1, description="neurons of the dense layer")
     dropout: float = Field(0.3, ge=0, lt=1, description="part of the dense layer that is dropped in training")

@@ -23,7 +23,7 @@ class RadioGalaxyConfig(Config):
     beam_angle_deg: float = Field(0.0, ge=-180, le=180, description="position angle of the beam, north to east, deg")
     rms_jy_beam: float = Field(1.5e-4, ge=0, description="rms of the noise, Jy/beam; 0 = none")
     noise_fwhm_beams: float = Field(
-        1.0, ge=0.5, le=2, description="what white noise is convolved with, in beams; 0.71 = as in FIRST (see sky.py)"
+        0.71, ge=0.5, le=2, description="what white noise is convolved with, in beams; 0.71: it correlates as the beam"
     )
     snr_min: float = Field(15.0, ge=0, description="faintest peak, in units of the noise's rms (see simulator.py)")
     flux_min_jy: float = Field(0.01, gt=0, description="faintest integrated flux, Jy")
