@@ -121,8 +121,8 @@ def test_its_source_collects_over_http(fresh, tmp_path):
 
 def test_its_own_tests_pass(fresh):
     done = subprocess.run(
-        [fresh, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(EXAMPLE / "tests")],
-        capture_output=True, text=True, check=False,
+        [fresh, "-m", "pytest", "-p", "no:cacheprovider", "tests"],
+        capture_output=True, text=True, check=False, cwd=fresh.parents[2] / "plugin",
     )  # fmt: skip
     assert done.returncode == 0, done.stdout
     assert "passed" in done.stdout

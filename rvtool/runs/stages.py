@@ -87,11 +87,10 @@ def fingerprint(stage: Stage) -> str:
     """Hash a stage's verb and settings and the content of every input that its settings name."""
     settings = stage.settings.model_dump(mode="json")
     digest = hashlib.sha256(json.dumps([stage.verb, settings], sort_keys=True).encode())
-    for name, value in sorted(settings.items()):
-        if name not in ("out", "config", "set"):
-            for item in value if isinstance(value, list) else [value]:
-                if isinstance(item, str) and item and Path(item).exists():
-                    digest.update(content(Path(item)).encode())
+    for name, value in sorted({**settings, **settings.get("config", {})}.items()):
+        for item in value if isinstance(value, list) else [value]:
+            if name != "out" and isinstance(item, str) and item and Path(item).exists():
+                digest.update(content(Path(item)).encode())
     return digest.hexdigest()
 
 

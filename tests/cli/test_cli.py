@@ -47,7 +47,7 @@ def test_a_menu_lists_the_components():
 @pytest.mark.parametrize(
     ("args", "own", "verbs"),
     [
-        (("train", "alhassan-cnn"), ("--dropout", "--learning-rate", "default: 0.5"), ("--epochs", "--gpus", "x>=1")),
+        (("train", "alhassan-cnn"), ("--dropout", "--learning-rate", "default: 0.3"), ("--epochs", "--gpus", "x>=1")),
         (("collect", "--source", "folder"), ("--path", "--pixel-arcsec"), ("--out", "--split")),
         (("collect", "--source=folder"), ("--path",), ("--out",)),
         (("simulate", "radio-galaxy"), ("--rms-jy-beam", "observed"), ("--count", "--seed")),
@@ -94,7 +94,7 @@ def test_what_is_missing_or_wrong_is_one_sentence(tmp_path, args, says):
     [
         (("trian",), "Did you mean 'train'"),
         (("train", "alhassan-cnn", "--epoch", "3"), "--epochs"),
-        (("train", "alhassan-cnn", "--epochs", "0"), "x>=1"),
+        (("train", "alhassan-cnn", "--epochs", "0"), "greater than or equal to 1"),
         (("train", "alhassan-cnn", "--precision", "8"), "bf16"),
     ],
 )

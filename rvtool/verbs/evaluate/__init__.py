@@ -50,6 +50,10 @@ def run(settings: Settings, console: Console) -> dict[str, Any]:
     DataError
         A run or the data cannot be used, or there is nothing to judge on.
     """
+    from rvtool.runs.run import load_run
+
+    for name in settings.runs:
+        load_run(name)  # before the seconds that loading torch takes
     from rvtool.verbs.evaluate.judge import evaluate
 
     return evaluate(settings, console)

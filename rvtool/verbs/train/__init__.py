@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field
 
 from rvtool.config import Config
+from rvtool.errors import ConfigError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -78,6 +79,26 @@ def run(settings: Settings, console: Console) -> dict[str, Any]:
     DataError
         The data cannot be used, the run exists already, or the loss became NaN.
     """
+    if settings.resume is None:
+        _check(settings)  # before the seconds that loading torch takes
     from rvtool.verbs.train.loop import train
 
     return train(settings, console)
+
+
+def _check(settings: Settings) -> None:
+    from rvtool.plugins import component, components
+
+    example = f"rvtool train {settings.model or 'alhassan-cnn'} --data data/first"
+    if not settings.model:
+        raise ConfigError(f"Name the model to train ({', '.join(components('model'))}), for example: {example}")
+    component("model", settings.model).configure(settings.config)
+    if settings.data is None:
+        raise ConfigError(
+            f"'{settings.model}' needs images to learn from: --data DATASET_OR_FOLDER, for example: {example}"
+        )
+    for name in settings.loss:
+        component("loss", name.partition(":")[0].strip())
+    for name in settings.augment:
+        if name != "none":
+            component("augmenter", name)

@@ -25,8 +25,6 @@ from rvtool.verbs.train.callbacks import ADVICE, Diverged, Journal, Keeper, Pict
 from rvtool.verbs.train.display import Display
 from rvtool.verbs.train.material import make_batches
 
-EXAMPLE = "rvtool train {model} --data data/first"
-
 
 def train(settings: Settings, console: Console) -> dict[str, Any]:
     """Train a model, or go on with a run (see `rvtool.verbs.train.run`)."""
@@ -40,15 +38,7 @@ def train(settings: Settings, console: Console) -> dict[str, Any]:
         if notes["status"] == "complete":
             console.print(f"{path} is complete already; nothing is left to do.", highlight=False, soft_wrap=True)
             return record.outcome(path, notes)
-    if not settings.model:
-        names = ", ".join(plugins.components("model"))
-        raise ConfigError(f"Name the model to train ({names}), for example: {EXAMPLE.format(model='alhassan-cnn')}")
     component = plugins.component("model", settings.model)
-    if settings.data is None:
-        raise ConfigError(
-            f"'{settings.model}' needs images to learn from: --data DATASET_OR_FOLDER, for example: "
-            + EXAMPLE.format(model=settings.model)
-        )
     devices = _devices(settings.gpus)
     kind: type[Model] = component.load()
     batches = make_batches(settings, kind, console)
