@@ -52,3 +52,12 @@ def write_error(path: Path, error: OSError) -> DataError:
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return DataError(f"{path} cannot be written: no permission; choose another --out.")
     return DataError(f"{path} cannot be written ({error.strerror or error}); check the place.")
+
+
+def unused(path: Path) -> Path:
+    """Return the path, numbered from 2 where something is there already."""
+    number, free = 1, path
+    while free.exists():
+        number += 1
+        free = path.with_name(f"{path.name}-{number}")
+    return free

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rvtool import plugins
+from rvtool.data.files import unused
 from rvtool.errors import DataError
 from rvtool.kinds import Beam, DataInfo, Side
 
@@ -26,12 +27,7 @@ def runs_folder() -> Path:
 
 def new_run_path(model: str) -> Path:
     """Return the folder of a new run: its time and its model, numbered where two fall in one second."""
-    stem = f"{datetime.datetime.now():%Y%m%d-%H%M%S}-{model}"
-    path, number = runs_folder() / stem, 1
-    while path.exists():
-        number += 1
-        path = runs_folder() / f"{stem}-{number}"
-    return path
+    return unused(runs_folder() / f"{datetime.datetime.now():%Y%m%d-%H%M%S}-{model}")
 
 
 @dataclass(frozen=True)

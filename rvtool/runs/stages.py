@@ -9,7 +9,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rvtool.data.files import write_bytes
+from rvtool.data.files import unused, write_bytes
 from rvtool.errors import DataError
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class Ledger:
             if not self.record:
                 raise DataError(f"{self.out} exists and was not made by this recipe; move it or choose another 'out'.")
             if self.record["status"] == "complete":
-                aside = self.out.with_name(f"{self.out.name}.{datetime.datetime.now():%Y%m%d-%H%M%S}")
+                aside = unused(self.out.with_name(f"{self.out.name}.{datetime.datetime.now():%Y%m%d-%H%M%S}"))
                 self.out.rename(aside)
                 console.print(f"settings or inputs have changed; the former output is now {aside}", highlight=False)
             elif same and self.stage.verb == "train" and (self.out / "run.json").exists():
