@@ -193,14 +193,14 @@ def test_the_same_data_elsewhere_is_known_and_the_test_part_kept(world, tmp_path
     shutil.copytree(world / "data", tmp_path / "moved")
     result, _ = judge(world / "runs" / "first", data=tmp_path / "moved", out=tmp_path / "out")
     assert result["images"] == list(load_run(world / "runs" / "first").held_out.values()).count("test")
-    assert "which the run was trained on" in result["judged_on"]
+    assert "the run's own dataset" in result["judged_on"]
 
 
 def test_other_data_with_the_same_ids_is_judged_whole(world, tmp_path):
     other = make_data(tmp_path / "other", seed=5, first_ra=0.0)
     result, _ = judge(world / "runs" / "first", data=other, out=tmp_path / "out")
     assert result["images"] == COUNT
-    assert "not what the run was trained on" in result["judged_on"]
+    assert "another dataset" in result["judged_on"]
     assert not any("first" in warning for warning in result["warnings"])
 
 

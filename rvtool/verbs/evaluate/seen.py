@@ -62,10 +62,10 @@ def choose_rows(run: Run, material: Material, split: str) -> tuple[np.ndarray, s
                 f"{chosen} of the {len(rows)} judged images chose which weights of {run.name} were kept: the figures"
                 " are somewhat too good."
             )
-        return rows, f"{words} of {dataset.root}, which the run was trained on", warnings
+        return rows, f"{words} of {dataset.root}, the run's own dataset", warnings
     return (
         rows,
-        f"{words} of {dataset.root}, which is not what the run was trained on",
+        f"{words} of {dataset.root}, another dataset than the run learnt from",
         warnings + _overlap(run, material, rows),
     )
 
