@@ -78,6 +78,8 @@ class Display:
         if "val/loss" in row:
             line += f"  val loss {row['val/loss']:.4f}"
         line += f"  {self.monitor} {self._metric:.4f}  {row['images_per_s']:.0f} images/s  {_clock(left)} left"
+        if self._task is not None:
+            self._progress.update(self._task, **self._fields(row.get("train/loss", math.nan), row["images_per_s"]))
         self._epoch = epoch
         self.line(line, on_terminal=False)
 

@@ -60,13 +60,13 @@ def _material(settings: Settings, kind: type[Model], crop: int, console: Console
             told = f"{len(failures)} images cannot be used and are left out; the first: {first}"
             console.print(told, style="yellow", highlight=False, soft_wrap=True)
     if settings.fold is not None:
-        apart = int(np.count_nonzero((material.split == "") & material.image.good))
-        console.print(
-            f"fold {settings.fold} is held out; {apart} other images are left out, for they share sky with it "
-            "or have no label",
-            highlight=False,
-            soft_wrap=True,
-        )
+        test = dataset.column("fold") == settings.fold
+        near = np.isin(dataset.column("group"), dataset.column("group")[test]) & ~test
+        told = f"fold {settings.fold} is held out; {near.sum()} other images share sky with it and train nothing"
+        console.print(told, highlight=False, soft_wrap=True)
+    if material.labels is not None and (material.labels < 0).any():
+        told = f"{(material.labels < 0).sum()} images have no '{settings.label_column}' and are left out"
+        console.print(told, highlight=False, soft_wrap=True)
     if classifies:
         _check_classes(material)
     return material
