@@ -1,4 +1,4 @@
-"""Draws the README's pictures from simulated images: `python docs/figures.py` after `rvtool run examples/quickstart.toml`."""
+"""Draws the README's pictures from simulated images: run it where `rvtool run examples/quickstart.toml` was run."""
 
 from __future__ import annotations
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import hashlib
 import io
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -280,7 +281,9 @@ class DatasetWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Leave an unfinished folder as it is: what it holds is good, and it says that it is incomplete."""
+        """Leave an unfinished folder as it is, marked incomplete; remove one that holds nothing yet."""
+        if error is not None and not any(p.is_file() and p.name != ".writing" for p in self.out.rglob("*")):
+            shutil.rmtree(self.out, ignore_errors=True)
 
     def write(self, path: str, data: bytes) -> None:
         """Write a file, for example ``images/J1200+0100.fits``, whole or not at all."""

@@ -17,6 +17,7 @@ from rvtool import plugins
 from rvtool.data.dataset import DatasetWriter, side_of
 from rvtool.data.files import write_bytes
 from rvtool.data.fits import Image, planes
+from rvtool.data.splits import parse_fractions
 from rvtool.errors import ConfigError, DataError, SourceError
 from rvtool.kinds import Absent, Fatal, Found, Retry, Source, Target
 from rvtool.report.progress import counted
@@ -39,12 +40,13 @@ def collect(settings: Settings, console: Console) -> dict[str, Any]:
     component = plugins.component("source", settings.source)
     config = component.configure(settings.config)
     source: Source = component.load()(config)
+    parse_fractions(settings.split)  # what is wrong is told before anything is made
+    targets = list(source.targets())
     out = settings.out or Path("data") / settings.source
     failures: list[dict[str, str]] = []
     sides: dict[str, dict[str, Any]] = {}
     with DatasetWriter(out) as writer, counted(console, "collecting") as progress:
         block: list[dict[str, Any]] = []
-        targets = list(source.targets())
         pace = 1 / (settings.max_rate or source.info.max_rate_per_s)
         for done, target in enumerate(targets):
             progress(done, len(targets))
