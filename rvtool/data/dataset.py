@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import datetime
 import hashlib
 import io
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from importlib.metadata import version
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import tomli
-import tomli_w
 
 from rvtool.data import folder as plain
-from rvtool.data.files import write_bytes, writing
 from rvtool.data.fits import read_image
 from rvtool.data.splits import SPLITS, parse_fractions, sky_groups, split_by_group
 from rvtool.errors import ConfigError, DataError, unknown
@@ -250,71 +244,3 @@ def _groups(table: pa.Table, root: Path, info: Mapping[str, Any], group_arcmin: 
     return np.unique(keys, return_inverse=True)[1].astype(
         np.int64
     ), "no positions: images of equal content share a group"
-
-
-class DatasetWriter:
-    """Writes a dataset folder; until `finish` has returned, the folder counts as interrupted.
-
-    Parameters
-    ----------
-    out
-        The new folder.
-
-    Raises
-    ------
-    DataError
-        The folder exists already.
-    """
-
-    def __init__(self, out: Path) -> None:
-        if out.exists() and (not out.is_dir() or any(out.iterdir())):
-            interrupted = (out / ".writing").exists() and not (out / "dataset.toml").exists()
-            why = "and is incomplete (its writing was interrupted); remove it or" if interrupted else "already;"
-            raise DataError(f"{out} exists {why} choose another --out.")
-        self.out = out
-        self._tables: list[pa.Table] = []
-        write_bytes(out / ".writing", b"")
-
-    def __enter__(self) -> DatasetWriter:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Leave an unfinished folder as it is, marked incomplete; remove one that holds nothing yet."""
-        if error is not None and not any(p.is_file() and p.name != ".writing" for p in self.out.rglob("*")):
-            shutil.rmtree(self.out, ignore_errors=True)
-
-    def write(self, path: str, data: bytes) -> None:
-        """Write a file, for example ``images/J1200+0100.fits``, whole or not at all."""
-        write_bytes(self.out / path, data)
-
-    def rows(self, columns: Mapping[str, Any]) -> None:
-        """Append rows to the manifest: a column name to a sequence, all of one length."""
-        self._tables.append(pa.table(dict(columns)))
-
-    def finish(
-        self, info: Mapping[str, Any], split: str = "70/15/15", seed: int = 0, group_arcmin: float | None = None
-    ) -> tuple[Dataset, str]:
-        """Fix the splits, write the manifest, and last of all ``dataset.toml``.
-
-        Parameters
-        ----------
-        info
-            ``image`` and ``target`` (sides, see `side_of`), ``source`` with its settings, ``licence``, ``citation``.
-
-        Returns
-        -------
-        The dataset, and a sentence about how its groups were made.
-        """
-        if not self._tables:
-            raise DataError(f"{self.out} would hold no image; nothing was written.")
-        table = pa.concat_tables(self._tables, promote_options="permissive")
-        table, told = with_splits(table, self.out, info, split=split, seed=seed, group_arcmin=group_arcmin)
-        with writing(self.out / "manifest.parquet") as stream:
-            pq.write_table(table, stream)
-        created = datetime.datetime.now(datetime.UTC).replace(microsecond=0)
-        facts = {"format": FORMAT, "rvtool": version("rvtool"), "created": created, "images": len(table), **info}
-        write_bytes(self.out / "dataset.toml", tomli_w.dumps(facts).encode())
-        (self.out / ".writing").unlink()
-        return Dataset(self.out, facts, table), told

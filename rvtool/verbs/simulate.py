@@ -91,8 +91,8 @@ def run(settings: Settings, console: Console) -> dict[str, Any]:
     DataError
         The output folder exists, or the disk is full.
     """
-    from rvtool.data.dataset import DatasetWriter
     from rvtool.data.splits import parse_fractions
+    from rvtool.data.writer import DatasetWriter
     from rvtool.plugins import component, components, version_of
     from rvtool.report.progress import counted
 

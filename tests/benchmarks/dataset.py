@@ -25,7 +25,7 @@ PLANES = 500
 def make(folder: Path) -> None:
     from astropy.io import fits
 
-    from rvtool.data.dataset import DatasetWriter
+    from rvtool.data.writer import DatasetWriter
 
     random = np.random.default_rng(0)
     writer = DatasetWriter(folder)

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from rvtool.data.dataset import DatasetWriter, open_dataset
+from rvtool.data.dataset import open_dataset
+from rvtool.data.writer import DatasetWriter
 from rvtool.errors import ConfigError, DataError
 
 

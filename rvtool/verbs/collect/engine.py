@@ -14,10 +14,11 @@ from typing import Any
 from rich.console import Console
 
 from rvtool import plugins
-from rvtool.data.dataset import DatasetWriter, side_of
+from rvtool.data.dataset import side_of
 from rvtool.data.files import write_bytes
 from rvtool.data.fits import Image, planes
 from rvtool.data.splits import parse_fractions
+from rvtool.data.writer import DatasetWriter
 from rvtool.errors import ConfigError, DataError, SourceError
 from rvtool.kinds import Absent, Fatal, Found, Retry, Source, Target
 from rvtool.report.progress import counted
