@@ -1,4 +1,4 @@
-"""A disk that fills up: one sentence, exit 1, and what was there stays (a limit on file size stands in for the disk)."""
+"""A disk that fills up: one sentence, exit 1, what was there stays (a limit on file size stands in for the disk)."""
 
 import os
 import resource
