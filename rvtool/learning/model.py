@@ -20,7 +20,8 @@ class Model(LightningModule):
     A subclass builds its layers in ``__init__``, writes ``training_step`` and ``validation_step``, and offers what
     it can do once trained (`rvtool.kinds.Predicts`, `Samples`, `Autoencodes`). It makes its optimisers in
     ``configure_optimizers``; the learning-rate schedule, weight averaging, accumulation and clipping are applied
-    from outside.
+    from outside. It logs what a training step computes as ``train/NAME`` with ``on_step=True, on_epoch=False`` (the
+    journal takes the means, so that a resumed epoch counts every step), and of validation ``val/NAME``.
 
     Parameters
     ----------

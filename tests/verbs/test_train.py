@@ -171,11 +171,13 @@ def test_a_loss_that_becomes_nan_stops_at_the_last_good_checkpoint(tmp_path, blo
 
     def step(self, batch, batch_idx):
         loss = original(self, batch, batch_idx)
-        return loss * float("nan") if self.trainer.current_epoch == 1 else loss
+        if self.trainer.current_epoch == 1:
+            self.log("train/loss", loss.detach() * float("nan"))
+        return loss
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Classifier, "training_step", step)
-        with pytest.raises(DataError, match=r"loss became nan at step .*of epoch 1; try a lower --learning-rate"):
+        with pytest.raises(DataError, match=r"train/loss became nan at step .*of epoch 1; try a lower --learning-rate"):
             train(tmp_path, blobs(), epochs=3)
     opened = load_run(tmp_path / "run")
     assert opened.record["status"] == "stopped"

@@ -20,6 +20,7 @@ from rvtool.learning.schedule import steps_taken
 from rvtool.verbs.train.display import Display
 
 ADVICE = "try a lower --learning-rate, a smaller --clip, a longer --warmup or --precision 32"
+GPU_STEPS_BETWEEN_LOOKS = 20  # each look makes the GPU wait
 TIMINGS = ("seconds", "images_per_s")
 
 
@@ -56,18 +57,19 @@ class Journal(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Add the step's values, weighted by its images; stop where the loss is no number."""
+        """Add the step's values, weighted by its images; stop where one is no number."""
         size = len(batch["image"])
         self.images += size
         self._timed_images += size
-        for name, value in trainer.callback_metrics.items():
-            if name.startswith("train/"):
-                # sums stay on the device, in double precision, so that no step waits for the GPU
-                self.sums[name] = self.sums.get(name, 0.0) + value.detach().double() * size
-        loss = outputs["loss"] if isinstance(outputs, dict) and "loss" in outputs else None
         step = steps_taken(trainer, pl_module, batch_idx) + 1
-        if loss is not None and (loss.device.type == "cpu" or step % 20 == 0) and not bool(torch.isfinite(loss)):
-            raise Diverged(f"The loss became {float(loss)} at step {step}")
+        look = pl_module.device.type == "cpu" or step % GPU_STEPS_BETWEEN_LOOKS == 0
+        for name, value in trainer.callback_metrics.items():
+            if not name.startswith("train/"):
+                continue
+            # sums stay on the device, in double precision, so that no step waits for the GPU
+            self.sums[name] = self.sums.get(name, 0.0) + value.detach().double() * size
+            if look and not bool(torch.isfinite(value)):
+                raise Diverged(f"{name} became {float(value)} at step {step}")
         if self.log_every and (batch_idx + 1) % self.log_every == 0:
             self._add_row(trainer, step, {})
         self.display.step(batch_idx + 1, self._means().get("train/loss", math.nan), self._speed())
