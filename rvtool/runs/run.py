@@ -18,6 +18,7 @@ from rvtool.kinds import Beam, DataInfo, Side
 if TYPE_CHECKING:
     from rvtool.data.batches import Material, Prepare
     from rvtool.data.stretch import FittedStretch
+    from rvtool.runs.known import Known
 
 
 def runs_folder() -> Path:
@@ -105,12 +106,11 @@ class Run:
         return model.eval()
 
     @cached_property
-    def held_out(self) -> dict[str, str]:
-        """The split of every image that the run knew, by the image's id."""
-        import pyarrow.parquet as pq
+    def known(self) -> Known:
+        """What the run remembers of every image that it knew."""
+        from rvtool.runs.known import read_known
 
-        table = pq.read_table(self.path / "splits.parquet")
-        return dict(zip(table["id"].to_pylist(), table["split"].to_pylist(), strict=True))
+        return read_known(self.path)
 
     def material(self, data: Path | str | None = None) -> Material:
         """Make a dataset ready for this model.
@@ -120,10 +120,10 @@ class Run:
         data
             A dataset or folder; None takes the one that the run was trained on.
 
-        Notes
-        -----
-        If the dataset holds what the run was trained on (see `owns`), each image is in the split that the run gave it,
-        and the run's own conditions (``--where``) hold; otherwise the dataset's own splits stay.
+        Raises
+        ------
+        DataError
+            The data is not there, or its images do not have the channels and the size that the model was trained on.
         """
         from rvtool.data.batches import prepare
         from rvtool.data.dataset import open_dataset
@@ -132,8 +132,6 @@ class Run:
         if data is None and not trained_on.exists():
             raise DataError(f"{trained_on}, which {self.path} was trained on, is not here; name its place with --data.")
         dataset = open_dataset(data if data is not None else trained_on)
-        if data is None or Path(data).resolve() == trained_on.resolve():
-            dataset = dataset.where(self.record["settings"]["where"])
         column = self.data.label_column
         material = prepare(
             dataset,
@@ -141,30 +139,13 @@ class Run:
             classes=self.data.classes,
             crop=self.stretch.settings.crop,
         )
-        if self.owns(material):
-            known = self.held_out
-            names = dataset.column("id")
-            material.split[:] = [
-                known.get(name, part) if part else "" for name, part in zip(names, material.split, strict=True)
-            ]
+        for have, want in ((material.info.image, self.data.image), (material.info.target, self.data.target)):
+            if have and want and (have.channels, have.height, have.width) != (want.channels, want.height, want.width):
+                raise DataError(
+                    f"{dataset.root} has {have.channels} channels of {have.width}x{have.height} px, and {self.name} "
+                    f"was trained on {want.channels} of {want.width}x{want.height} px; use images of that kind."
+                )
         return material
-
-    def owns(self, material: Material) -> bool:
-        """Tell whether a dataset holds the images that this run was trained on, wherever it lies now.
-
-        Ids alone do not tell: every simulated dataset counts from 0. The images of the ids that the run trained on
-        must be as many, and give the same stretch.
-        """
-        import numpy as np
-
-        from rvtool.data.stretch import fit
-
-        known = self.held_out
-        train = np.array([known.get(name) == "train" for name in material.dataset.column("id")], bool)
-        if np.count_nonzero(train) != self.record["dataset"]["images"]["train"]:
-            return False
-        constant = fit(self.stretch.settings, material.image.statistics[train]).constant
-        return bool(np.isclose(constant, self.stretch.constant, rtol=1e-6))
 
 
 def build_model(record: dict[str, Any], data: DataInfo) -> Any:

@@ -95,7 +95,7 @@ def test_one_run_leaves_numbers_answers_figures_and_a_report(world, tmp_path, dr
     metrics = json.loads((out / "metrics.json").read_text())
     assert {**metrics, "out": str(out)} == result
     run = load_run(world / "runs" / "first")
-    held_out = {name for name, split in run.held_out.items() if split == "test"}
+    held_out = {name for name, split in run.known.by_id.items() if split == "test"}
     answers = table(out / "predictions.csv")
     assert {row["id"] for row in answers} == held_out
     assert list(answers[0]) == ["id", "label", "one", "two"]
@@ -107,7 +107,7 @@ def test_one_run_leaves_numbers_answers_figures_and_a_report(world, tmp_path, dr
     cost = metrics["cost"]
     assert cost["parameters"] == sum(p.numel() for p in run.model.parameters())
     assert cost["parameters_per_training_image"] == pytest.approx(
-        cost["parameters"] / list(run.held_out.values()).count("train")
+        cost["parameters"] / list(run.known.by_id.values()).count("train")
     )
     for name in (
         "predictions",
@@ -179,7 +179,7 @@ def test_judging_on_what_was_seen_is_told(world, tmp_path, split, words):
 
 def test_all_counts_what_was_trained_on(world, tmp_path):
     result, _ = judge(world / "runs" / "first", split="all", out=tmp_path / "out")
-    trained = list(load_run(world / "runs" / "first").held_out.values()).count("train")
+    trained = list(load_run(world / "runs" / "first").known.by_id.values()).count("train")
     assert result["images"] == COUNT
     assert any(f"trained on {trained} of the {COUNT}" in warning for warning in result["warnings"])
 
@@ -192,7 +192,7 @@ def test_images_that_share_sky_are_resampled_together(world, tmp_path):
 def test_the_same_data_elsewhere_is_known_and_the_test_part_kept(world, tmp_path):
     shutil.copytree(world / "data", tmp_path / "moved")
     result, _ = judge(world / "runs" / "first", data=tmp_path / "moved", out=tmp_path / "out")
-    assert result["images"] == list(load_run(world / "runs" / "first").held_out.values()).count("test")
+    assert result["images"] == list(load_run(world / "runs" / "first").known.by_id.values()).count("test")
     assert "the run's own dataset" in result["judged_on"]
 
 
@@ -204,11 +204,50 @@ def test_other_data_with_the_same_ids_is_judged_whole(world, tmp_path):
     assert not any("first" in warning for warning in result["warnings"])
 
 
-def test_seen_images_are_found_under_other_names(world, tmp_path):
+def test_seen_images_are_known_under_other_names(world, tmp_path):
     copy = make_data(tmp_path / "copy", seed=0, first_ra=0.0, prefix="renamed-")
     result, _ = judge(world / "runs" / "first", data=copy, out=tmp_path / "out")
-    seen = sum(split in ("train", "val") for split in load_run(world / "runs" / "first").held_out.values())
-    assert any(f"{seen} of the {COUNT} judged images are, pixel by pixel" in w for w in result["warnings"])
+    assert result["images"] == list(load_run(world / "runs" / "first").known.by_id.values()).count("test")
+    assert not any("first" in warning for warning in result["warnings"])
+
+
+def test_images_that_come_and_go_never_let_training_images_in(world, tmp_path):
+    changed = tmp_path / "changed"
+    shutil.copytree(world / "data", changed)
+    known = load_run(world / "runs" / "first").known.by_id
+    lines = (changed / "labels.csv").read_text().splitlines()
+    gone = next(line for line in lines[1:] if known[line.partition(".")[0]] == "train")
+    np.save(changed / "new.npy", np.zeros((SIZE, SIZE), np.float32) + np.arange(SIZE, dtype=np.float32))
+    lines = [line for line in lines if line != gone] + ["new.npy,one,5.0,50.0"]
+    (changed / "labels.csv").write_text("\n".join(lines) + "\n")
+    result, _ = judge(world / "runs" / "first", data=changed, out=tmp_path / "out")
+    judged = {row["id"] for row in table(tmp_path / "out" / "predictions.csv")}
+    assert judged == {name for name, split in known.items() if split == "test"}
+    assert not any("first" in warning for warning in result["warnings"])
+
+
+def test_new_data_with_some_seen_images_is_judged_without_them(world, tmp_path):
+    mixed = make_data(tmp_path / "mixed", seed=9, first_ra=0.0, prefix="new-")
+    known = load_run(world / "runs" / "first").known.by_id
+    seen = [name for name, split in known.items() if split == "train"][:5]
+    lines = (mixed / "labels.csv").read_text()
+    for name in seen:
+        shutil.copy(world / "data" / f"{name}.npy", mixed / f"old-{name}.npy")
+        lines += f"old-{name}.npy,one,200.0,50.0\n"
+    (mixed / "labels.csv").write_text(lines)
+    result, _ = judge(world / "runs" / "first", data=mixed, out=tmp_path / "out")
+    assert result["images"] == COUNT
+    result, _ = judge(world / "runs" / "first", data=mixed, split="all", out=tmp_path / "all")
+    assert any("trained on 5 of the" in warning for warning in result["warnings"])
+
+
+def test_other_pixels_units_and_channels_are_told(world, tmp_path):
+    small = tmp_path / "small"
+    small.mkdir()
+    np.save(small / "a.npy", np.zeros((3, SIZE, SIZE), np.float32) + np.arange(SIZE, dtype=np.float32))
+    (small / "labels.csv").write_text("file,label\na.npy,one\n")
+    with pytest.raises(DataError, match="3 channels of 12x12 px, and first was trained on 1 of 12x12"):
+        judge(world / "runs" / "first", data=small)
 
 
 def test_seen_sky_is_found_in_other_pixels(world, tmp_path):
@@ -227,7 +266,7 @@ def test_data_that_is_gone_is_told(world, tmp_path):
         judge(run)
     other = make_data(tmp_path / "other", seed=5)
     result, _ = judge(run, data=other)
-    assert any("nobody can tell" in warning for warning in result["warnings"])
+    assert any("share sky" in warning for warning in result["warnings"])
 
 
 def test_unreadable_and_unknown_images_are_left_out_and_told(world, tmp_path):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -39,35 +37,55 @@ def choose_rows(run: Run, material: Material, split: str) -> tuple[np.ndarray, s
         raise DataError(
             f"{dataset.root} has no column '{run.data.label_column}', so there is no truth to judge {run.name} against."
         )
-    own = run.owns(material)
-    parts = material.split
-    warnings = _left_out(run, material)
+    mine = run.known.splits_of(material)
+    own = 2 * np.count_nonzero(mine == "train") >= run.record["dataset"]["images"]["train"]
+    usable = material.image.good & (material.labels >= 0)
+    parts = np.where(usable, mine if own else material.split, "")
+    if split == "auto" and own:
+        split = "test" if "test" in parts else "val"
     if split == "auto":
-        split = "all" if not own else "test" if "test" in parts else "val"
-    rows = np.flatnonzero(parts == split) if split != "all" else np.flatnonzero(parts != "")
+        rows, words = np.flatnonzero(usable & ~np.isin(mine, ("train", "val"))), "every image new to it"
+    elif split == "all":
+        rows, words = np.flatnonzero(usable), "every image"
+    else:
+        rows, words = np.flatnonzero(parts == split), f"the {split} part"
     if not rows.size:
         raise DataError(
             f"{dataset.root} has no {split} images that {run.name} can be judged on; choose another --split."
         )
-    words = "every image" if split == "all" else f"the {split} part"
-    if own:
-        trained, chosen = (int((parts[rows] == part).sum()) for part in ("train", "val"))
-        if trained:
-            warnings.append(
-                f"{run.name} was trained on {trained} of the {len(rows)} judged images: the figures do not tell how"
-                " it does on new ones."
-            )
-        if chosen:
-            warnings.append(
-                f"{chosen} of the {len(rows)} judged images chose which weights of {run.name} were kept: the figures"
-                " are somewhat too good."
-            )
-        return rows, f"{words} of {dataset.root}, the run's own dataset", warnings
-    return (
-        rows,
-        f"{words} of {dataset.root}, another dataset than the run learnt from",
-        warnings + _overlap(run, material, rows),
-    )
+    whose = "the run's own dataset" if own else "another dataset than the run learnt from"
+    said = _left_out(run, material) + _unlike(run, material) + _seen(run, mine, rows) + _near(run, material, mine, rows)
+    return rows, f"{words} of {dataset.root}, {whose}", said
+
+
+def _seen(run: Run, mine: np.ndarray, rows: np.ndarray) -> list[str]:
+    """Tell of judged images that the run has seen, whatever they are called now."""
+    trained, chosen = (int((mine[rows] == part).sum()) for part in ("train", "val"))
+    said = []
+    if trained:
+        said.append(
+            f"{run.name} was trained on {trained} of the {len(rows)} judged images: the figures do not tell how it does"
+            " on new ones."
+        )
+    if chosen:
+        said.append(
+            f"{chosen} of the {len(rows)} judged images chose which weights of {run.name} were kept: the figures are"
+            " somewhat too good."
+        )
+    return said
+
+
+def _unlike(run: Run, material: Material) -> list[str]:
+    """Tell where the images are not what the run was trained on, though they have the right shape."""
+    have, want, said = material.info.image, run.data.image, []
+    if have.unit.lower() != want.unit.lower():
+        said.append(f"The images are in '{have.unit}', and {run.name} was trained on '{want.unit}'.")
+    if have.pixel_arcsec and want.pixel_arcsec and not np.isclose(have.pixel_arcsec, want.pixel_arcsec, rtol=0.01):
+        said.append(
+            f"The images have pixels of {have.pixel_arcsec:.3g} arcsec, and {run.name} was trained on"
+            f" {want.pixel_arcsec:.3g} arcsec."
+        )
+    return said
 
 
 def _left_out(run: Run, material: Material) -> list[str]:
@@ -87,53 +105,22 @@ def _left_out(run: Run, material: Material) -> list[str]:
     return said
 
 
-def _overlap(run: Run, material: Material, rows: np.ndarray) -> list[str]:
-    """Look for the run's training and validation images among those of another dataset."""
-    try:
-        trained = run.material()
-    except DataError:
-        return [
-            f"What {run.name} was trained on ({run.record['dataset']['path']}) is not here, so nobody can tell whether"
-            " it has seen some of these images."
-        ]
-    seen = trained.rows("train", "val")
-    said = []
-    contents = set(_contents(trained, seen))
-    same = sum(content in contents for content in _contents(material, rows))
-    if same:
-        said.append(
-            f"{same} of the {len(rows)} judged images are, pixel by pixel, images that {run.name} was trained or chosen"
-            " on."
-        )
-    near = _near(run, material, rows, trained, seen)
-    if near > same:
-        said.append(
-            f"{near} of the {len(rows)} judged images share sky with images that {run.name} was trained or chosen on."
-        )
-    return said
-
-
-def _contents(material: Material, rows: np.ndarray) -> Iterator[bytes]:
-    """Hash the pixels of each row, as the model sees them before the stretch."""
-    for row in rows:
-        pixels = material.image.pixels[row].astype(np.float32)
-        yield hashlib.blake2b(pixels.tobytes(), digest_size=16).digest()
-
-
-def _near(run: Run, material: Material, rows: np.ndarray, trained: Material, seen: np.ndarray) -> int:
-    """Count rows whose centre lies within a cutout's side of a seen one's."""
+def _near(run: Run, material: Material, mine: np.ndarray, rows: np.ndarray) -> list[str]:
+    """Tell of judged images, new in their pixels, whose centre lies within a cutout's side of a seen one's."""
     from astropy.coordinates import SkyCoord
 
-    def places(of: Material, some: np.ndarray) -> SkyCoord | None:
-        if not {"ra_deg", "dec_deg"} <= set(of.dataset.table.column_names):
-            return None
-        ra, dec = (of.dataset.column(name)[some].astype(float) for name in ("ra_deg", "dec_deg"))
-        known = np.isfinite(ra) & np.isfinite(dec)
-        return SkyCoord(ra[known], dec[known], unit="deg") if known.any() else None
-
-    judged, known = places(material, rows), places(trained, seen)
-    if judged is None or known is None:
-        return 0
+    ra, dec = run.known.places("train", "val")
+    if not ra.size or "ra_deg" not in material.dataset or "dec_deg" not in material.dataset:
+        return []
+    new = rows[~np.isin(mine[rows], ("train", "val", "test"))]
+    here = np.stack([material.dataset.column(name)[new].astype(float) for name in ("ra_deg", "dec_deg")])
+    here = here[:, np.isfinite(here).all(axis=0)]  # (2, n)
+    if not here.size:
+        return []
     side = run.data.image
     reach = side.pixel_arcsec * max(side.height, side.width) / 60 if side.pixel_arcsec else FALLBACK_GROUP_ARCMIN
-    return int((judged.match_to_catalog_sky(known)[1].arcmin < reach).sum())
+    places, seen = SkyCoord(*here, unit="deg"), SkyCoord(ra, dec, unit="deg")
+    near = int((places.match_to_catalog_sky(seen)[1].arcmin < reach).sum())
+    if not near:
+        return []
+    return [f"{near} of the {len(rows)} judged images share sky with images that {run.name} was trained or chosen on."]

@@ -21,6 +21,7 @@ from rvtool.verbs.train.display import Display
 
 ADVICE = "try a lower --learning-rate, a smaller --clip, a longer --warmup or --precision 32"
 GPU_STEPS_BETWEEN_LOOKS = 20  # each look makes the GPU wait
+SECONDS_BETWEEN_WRITES = 30.0  # of the steps' rows; an epoch's row is written at once
 TIMINGS = ("seconds", "images_per_s")
 
 
@@ -41,6 +42,7 @@ class Journal(Callback):
         self.images = 0
         self._begun = time.perf_counter()
         self._timed_images = 0
+        self._written = 0.0
 
     def state_dict(self) -> dict[str, Any]:
         """Return rows and running sums, as plain numbers."""
@@ -68,11 +70,11 @@ class Journal(Callback):
                 continue
             # sums stay on the device, in double precision, so that no step waits for the GPU
             self.sums[name] = self.sums.get(name, 0.0) + value.detach().double() * size
-            if look and not bool(torch.isfinite(value)):
+            if look and _is_loss(name, pl_module) and not bool(torch.isfinite(value)):
                 raise Diverged(f"{name} became {float(value)} at step {step}")
         if self.log_every and (batch_idx + 1) % self.log_every == 0:
             self._add_row(trainer, step, {})
-        self.display.step(batch_idx + 1, self._means().get("train/loss", math.nan), self._speed())
+        self.display.step(batch_idx + 1, lambda: self._means().get("train/loss", math.nan), self._speed())
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the epoch's row."""
@@ -94,7 +96,15 @@ class Journal(Callback):
         self.rows.append(
             {"epoch": trainer.current_epoch, "step": step, **self._means(), **validation, **rates, **timings}
         )
-        write_bytes(self.path, as_csv(self.rows).encode())
+        if trainer.is_global_zero and (validation or time.monotonic() - self._written > SECONDS_BETWEEN_WRITES):
+            write_bytes(self.path, as_csv(self.rows).encode())
+            self._written = time.monotonic()
+
+
+def _is_loss(name: str, module: LightningModule) -> bool:
+    """Tell a loss, which must stay a number, from a metric, which may be undefined."""
+    parts = {part.name for part in getattr(module.losses, "parts", ())} if hasattr(module, "losses") else set()
+    return "loss" in name or name.removeprefix("train/") in parts
 
 
 def as_csv(rows: list[dict[str, float]]) -> str:
@@ -142,7 +152,7 @@ class Keeper(Checkpoint):
             raise DataError(f"The model monitors '{self.name}', which it never logged (it logs: {known}).")
         value = float(trainer.callback_metrics[self.name])
         better = self.best is None or (value > self.best if self.mode == "max" else value < self.best)
-        if better:
+        if better and not math.isnan(value):
             self.best, self.best_epoch = value, trainer.current_epoch
             self._save(trainer, pl_module, "best.ckpt")
         if self.patience and trainer.current_epoch - self.best_epoch >= self.patience:
@@ -168,6 +178,26 @@ class Keeper(Checkpoint):
                 if isinstance(error, OSError)
                 else DataError(f"{path} cannot be written ({str(error).splitlines()[0]}); is the disk full?")
             ) from error
+
+
+class EvenGroups(Callback):
+    """Gives the last, smaller group of accumulated batches of an epoch its full weight.
+
+    Lightning divides the loss of every batch by the group's usual size; `rvtool.learning.Model.descend`, for models
+    with several optimisers, by its real one.
+    """
+
+    def __init__(self, accumulate: int) -> None:
+        self.accumulate = accumulate
+
+    def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Any) -> None:
+        """Scale the gradients up, before they are clipped."""
+        rest = (trainer.fit_loop.epoch_loop.batch_idx + 1) % self.accumulate
+        if rest and pl_module.automatic_optimization:
+            for group in optimizer.param_groups:
+                for parameter in group["params"]:
+                    if parameter.grad is not None:
+                        parameter.grad.mul_(self.accumulate / rest)
 
 
 class StopAtStep(Callback):

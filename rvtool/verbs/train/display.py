@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+SECONDS_BETWEEN_DRAWINGS = 0.2
 
 
 class Display:
@@ -42,6 +45,7 @@ class Display:
             disable=not console.is_terminal,
         )
         self._task: TaskID | None = None
+        self._drawn = 0.0
 
     def __enter__(self) -> Display:
         self._progress.start()
@@ -59,11 +63,16 @@ class Display:
             "train", total=self.epochs * self.batches, completed=epoch * self.batches, **self._fields(math.nan, 0.0)
         )
 
-    def step(self, batch: int, loss: float, images_per_s: float) -> None:
-        """Show a step: batches done in this epoch, the epoch's mean loss so far, the speed."""
-        if self.console.is_terminal and self._task is not None:
+    def step(self, batch: int, loss: Callable[[], float], images_per_s: float) -> None:
+        """Show a step: batches done in this epoch, the epoch's mean loss so far, the speed.
+
+        The loss is asked for only when it is drawn, since asking makes a GPU wait.
+        """
+        now = time.monotonic()
+        if self.console.is_terminal and self._task is not None and now - self._drawn > SECONDS_BETWEEN_DRAWINGS:
+            self._drawn = now
             done = self._epoch * self.batches + batch
-            self._progress.update(self._task, completed=done, **self._fields(loss, images_per_s))
+            self._progress.update(self._task, completed=done, **self._fields(loss(), images_per_s))
 
     def epoch(self, row: dict[str, float]) -> None:
         """Tell an epoch: a line in the log, and on the console where there is no bar."""
@@ -79,7 +88,8 @@ class Display:
             line += f"  val loss {row['val/loss']:.4f}"
         line += f"  {self.monitor} {self._metric:.4f}  {row['images_per_s']:.0f} images/s  {_clock(left)} left"
         if self._task is not None:
-            self._progress.update(self._task, **self._fields(row.get("train/loss", math.nan), row["images_per_s"]))
+            fields = self._fields(row.get("train/loss", math.nan), row["images_per_s"])
+            self._progress.update(self._task, completed=epoch * self.batches, **fields)
         self._epoch = epoch
         self.line(line, on_terminal=False)
 

@@ -19,7 +19,7 @@ LOWEST, HIGHEST, STEPS = 1e-6, 1.0, 100
 
 
 def find_learning_rate(
-    model: Model, batches: Batches, devices: dict[str, Any], path: Path, console: Console
+    model: Model, batches: Batches, arithmetic: dict[str, Any], path: Path, console: Console
 ) -> dict[str, Any]:
     """Train `STEPS` steps with a rate that climbs from `LOWEST` to `HIGHEST`, plot the losses, suggest a rate.
 
@@ -38,13 +38,7 @@ def find_learning_rate(
         )
     setattr(model, "lr", model.config.learning_rate)  # noqa: B010 - the tuner asks for an attribute of this name
     trainer = lightning.Trainer(
-        **devices,
-        max_epochs=-1,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        default_root_dir=path,
+        **arithmetic, max_epochs=-1, logger=False, enable_checkpointing=False, default_root_dir=path
     )
     found = Tuner(trainer).lr_find(model, datamodule=batches, min_lr=LOWEST, max_lr=HIGHEST, num_training=STEPS)
     suggestion = found.suggestion() if found is not None else None

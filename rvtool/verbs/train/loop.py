@@ -21,7 +21,7 @@ from rvtool.errors import ConfigError, DataError
 from rvtool.learning import EMA, Model, Randomness, Schedule
 from rvtool.runs.run import build_model, load_run
 from rvtool.verbs.train import Settings, record
-from rvtool.verbs.train.callbacks import ADVICE, Diverged, Journal, Keeper, Pictures, StopAtStep
+from rvtool.verbs.train.callbacks import ADVICE, Diverged, EvenGroups, Journal, Keeper, Pictures, StopAtStep
 from rvtool.verbs.train.display import Display
 from rvtool.verbs.train.material import make_batches
 
@@ -34,6 +34,7 @@ def train(settings: Settings, console: Console) -> dict[str, Any]:
     if settings.resume is not None:
         run = load_run(settings.resume)
         path, notes = run.path, run.record
+        _refuse_changes(settings)
         settings = Settings(**notes["settings"])
         if notes["status"] == "complete":
             console.print(f"{path} is complete already; nothing is left to do.", highlight=False, soft_wrap=True)
@@ -57,7 +58,7 @@ def train(settings: Settings, console: Console) -> dict[str, Any]:
     if settings.find_learning_rate:
         from rvtool.verbs.train.finder import find_learning_rate
 
-        return find_learning_rate(model, batches, devices, path, console)
+        return find_learning_rate(model, batches, _arithmetic(settings, model, devices), path, console)
     os.environ[record.SHARED_PATH] = str(path)
     return _Training(settings, path, notes, devices, console).run(model, batches)
 
@@ -106,28 +107,24 @@ class _Training:
 
     def _trainer(self, model: Model, epochs: int, steps: int, display: Display) -> lightning.Trainer:
         settings, path = self.settings, self.path
-        automatic = model.automatic_optimization
+        draws = settings.sample_every and model.data.classes and hasattr(model, "predict")
         callbacks: list[Any] = [
             Randomness(settings.seed),
             Schedule(settings.schedule, steps, round(settings.warmup * steps)),
             *([EMA(settings.ema)] if settings.ema else []),
             *([StopAtStep(settings.steps)] if settings.steps else []),
-            *([Pictures(path / "samples", settings.sample_every, model.data.classes)] if settings.sample_every else []),
+            *([EvenGroups(settings.accumulate)] if settings.accumulate > 1 else []),
+            *([Pictures(path / "samples", settings.sample_every, model.data.classes)] if draws else []),
             Journal(path / "metrics.csv", display, settings.log_every),
             self.keeper,
         ]
         return lightning.Trainer(
-            **self.devices,
-            precision={"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}[settings.precision],  # type: ignore[arg-type]
+            **_arithmetic(settings, model, self.devices),
             max_epochs=epochs,
-            accumulate_grad_batches=settings.accumulate if automatic else 1,
-            gradient_clip_val=(settings.clip or None) if automatic else None,
             callbacks=callbacks,
             logger=TensorBoardLogger(path, name="", version="tensorboard"),
             log_every_n_steps=10,
             num_sanity_val_steps=0,
-            enable_progress_bar=False,
-            enable_model_summary=False,
         )
 
     def _introduce(self, model: Model, batches: Batches, display: Display) -> None:
@@ -147,6 +144,28 @@ class _Training:
         if self.keeper.best is None:
             return "there is no checkpoint yet"
         return f"{self.path} keeps the best checkpoint, of epoch {self.keeper.best_epoch + 1}"
+
+
+def _arithmetic(settings: Settings, model: Model, devices: dict[str, Any]) -> dict[str, Any]:
+    """Return how the trainer computes; models with several optimisers accumulate and clip themselves."""
+    automatic = model.automatic_optimization
+    return {
+        **devices,
+        "precision": {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}[settings.precision],
+        "accumulate_grad_batches": settings.accumulate if automatic else 1,
+        "gradient_clip_val": (settings.clip or None) if automatic else None,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+    }
+
+
+def _refuse_changes(settings: Settings) -> None:
+    """Refuse settings beside ``--resume``: a run goes on with its own."""
+    own = {name: getattr(settings, name) for name in Settings.model_fields if name not in ("resume", "model")}
+    changed = [name for name, value in own.items() if value != Settings.model_fields[name].default]
+    if changed:
+        names = ", ".join("--" + name.replace("_", "-") for name in changed)
+        raise ConfigError(f"--resume goes on with the run's own settings; leave out {names}, or train anew.")
 
 
 def _devices(gpus: int | None) -> dict[str, Any]:

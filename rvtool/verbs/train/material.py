@@ -58,15 +58,15 @@ def _material(settings: Settings, kind: type[Model], crop: int, console: Console
         if failures:
             first = next(iter(failures.values()))
             told = f"{len(failures)} images cannot be used and are left out; the first: {first}"
-            console.print(told, style="yellow", highlight=False, soft_wrap=True)
+            console.print(told, style="yellow", highlight=False, markup=False, soft_wrap=True)
     if settings.fold is not None:
         test = dataset.column("fold") == settings.fold
         near = np.isin(dataset.column("group"), dataset.column("group")[test]) & ~test
         told = f"fold {settings.fold} is held out; {near.sum()} other images share sky with it and train nothing"
-        console.print(told, highlight=False, soft_wrap=True)
+        console.print(told, highlight=False, markup=False, soft_wrap=True)
     if material.labels is not None and (material.labels < 0).any():
         told = f"{(material.labels < 0).sum()} images have no '{settings.label_column}' and are left out"
-        console.print(told, highlight=False, soft_wrap=True)
+        console.print(told, highlight=False, markup=False, soft_wrap=True)
     if classifies:
         _check_classes(material)
     return material
@@ -96,6 +96,11 @@ def _augmenters(settings: Settings, material: Material) -> list[Any]:
     for name in names:
         component = plugins.component("augmenter", name)
         augmenter = component.load()(component.configure(nested.get(name)), material.info)
+        if (
+            material.info.image.axes not in augmenter.axes
+            and settings.augment == Settings.model_fields["augment"].default
+        ):
+            continue  # nobody asked for it: the defaults are for images of the sky
         if material.info.image.axes not in augmenter.axes:
             raise ConfigError(
                 f"Augmenter '{name}' is for {' or '.join(augmenter.axes)} images, and these are "

@@ -7,23 +7,23 @@ import json
 import os
 import platform
 import sys
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import lightning
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 from safetensors.torch import save
 
 import rvtool
 from rvtool import plugins
 from rvtool.data.batches import Batches, Material
-from rvtool.data.files import write_bytes, writing
+from rvtool.data.files import write_bytes, write_error
 from rvtool.errors import DataError, unknown
 from rvtool.learning import Model, compose
+from rvtool.runs.known import write_known
 from rvtool.runs.recipe import dump_recipe
 from rvtool.runs.run import new_run_path, write_data_info
 from rvtool.verbs.train import Settings
@@ -41,10 +41,19 @@ def claim(settings: Settings) -> Path:
     """
     if SHARED_PATH in os.environ and os.environ.get("LOCAL_RANK", "0") != "0":
         return Path(os.environ[SHARED_PATH])
-    path = settings.out or new_run_path(settings.model)
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise DataError(f"{path} exists already; choose another --out, or go on with it: rvtool train --resume {path}")
-    path.mkdir(parents=True, exist_ok=True)
+    try:
+        while settings.out is None:
+            path = new_run_path(settings.model)
+            with suppress(FileExistsError):  # another training took the name in this very moment: the next is free
+                path.mkdir(parents=True)
+                return path
+        path = settings.out
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            how = f"choose another --out, or go on with it: rvtool train --resume {path}"
+            raise DataError(f"{path} exists already; {how}")
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise write_error(settings.out or path, error) from error
     return path
 
 
@@ -74,7 +83,7 @@ def describe(settings: Settings, kind: type[Model], material: Material, device: 
         "model": settings.model,
         "model_version": plugins.version_of("model", settings.model),
         "config": plugins.component("model", settings.model).configure(settings.config).model_dump(mode="json"),
-        "losses": [f"{part.name}:{part.weight:g}" for part in losses.parts],
+        "losses": [f"{part.name}:{part.weight!r}" for part in losses.parts],
         "settings": settings.model_dump(mode="json"),
         "seed": settings.seed,
         "device": device,
@@ -87,7 +96,7 @@ def describe(settings: Settings, kind: type[Model], material: Material, device: 
         },
         "command": " ".join(sys.argv),
         "dataset": {
-            "path": str(material.dataset.root),
+            "path": str(material.dataset.root.resolve()),
             "digest": material.dataset.digest,
             "images": {split: len(material.rows(split)) for split in ("train", "val", "test")},
         },
@@ -101,9 +110,7 @@ def write_start(path: Path, record: dict[str, Any], settings: Settings, batches:
     batches.prepare_batch.image.save(path / "stretch.json")
     if batches.prepare_batch.target is not None:
         batches.prepare_batch.target.save(path / "target_stretch.json")
-    with writing(path / "splits.parquet") as stream:
-        split = pa.array(material.split.tolist(), pa.string())
-        pq.write_table(pa.table({"id": material.dataset.table["id"], "split": split}), stream)
+    write_known(path, material)
     write_bytes(path / "recipe.toml", dump_recipe("train", settings).encode())
     save_record(path, record)
 
