@@ -37,7 +37,7 @@ def rvtool_augmenters() -> list[Component]:  # type: ignore[empty-body]
 
 @hookspec
 def rvtool_metrics() -> list[Component]:  # type: ignore[empty-body]
-    """What judges an answer: `rvtool evaluate --metric NAME`."""
+    """What judges an answer (listed by `rvtool plugins`; no command takes one by name yet)."""
 
 
 @hookspec

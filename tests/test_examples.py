@@ -17,7 +17,7 @@ from rvtool.verbs import run as verb_run
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
-SMALL = ["simulate.count=60", "train.epochs=1", "train.gpus=0", "evaluate.bootstrap=100"]
+SMALL = ["galaxies.count=60", "train.epochs=1", "train.gpus=0", "evaluate.bootstrap=100"]
 
 
 def run(name, *changes):

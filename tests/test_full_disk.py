@@ -18,6 +18,37 @@ def limited(size, *args):
     )  # fmt: skip
 
 
+PACK = """
+import sys
+from rvtool.data.dataset import open_dataset
+from rvtool.data.pack import open_pack
+from rvtool.errors import DataError
+try:
+    open_pack(open_dataset(sys.argv[1]))
+except DataError as error:
+    print(error)
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a small disk")
+def test_a_pack_on_a_disk_that_is_truly_full_is_told(tmp_path, blobs):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", disk]
+    if subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("mounting is not allowed here")
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", PACK, blobs(size=64)], capture_output=True, text=True, check=False,
+            env={**os.environ, "RVTOOL_CACHE": str(disk)},
+        )  # fmt: skip
+        assert done.returncode == 0, (done.returncode, done.stderr)
+        assert "the disk is full" in done.stdout
+        assert not list(disk.rglob("*.partial"))
+    finally:
+        subprocess.run(["umount", disk], check=True)
+
+
 @pytest.mark.parametrize("verb", ["collect", "simulate", "train"])
 def test_a_full_disk_is_told_and_loses_nothing(tmp_path, blobs, verb):
     data = blobs(size=32)

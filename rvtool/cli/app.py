@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
 from typer.completion import completion_init
@@ -41,33 +42,63 @@ def _command(verb: Verb, args: list[str]) -> Any:
     name = chosen(verb, args)
     if name is None and verb.field in verb.positional:
         return _menu(verb)
-    if name is None:
+    if name is None or _is_run(name):  # the verb says what it can do with a run
         return build(verb, None)
     return build(verb, plugins.component(verb.kind, name))
 
 
+def _is_run(name: str) -> bool:
+    from rvtool.runs.run import is_run
+
+    return is_run(name)
+
+
 def chosen(verb: Verb, args: list[str]) -> str | None:
-    """Find the component's name among the arguments: after its option, or the first word that is no option's value."""
+    """Find the component's name: typed as a word or with its option, else in the recipe, else the default."""
+    from rvtool.runs.recipe import read_recipe, said_of
+
+    assert verb.field is not None
+    words, values = _parse(verb, args)
+    if verb.field in verb.positional:
+        place = verb.positional.index(verb.field)
+        typed = words[place] if place < len(words) else None
+    else:
+        typed = values.get(f"--{verb.field.replace('_', '-')}")
+    if typed is None and "--recipe" in values:
+        typed = said_of(verb.name, read_recipe(Path(values["--recipe"]))).get(verb.field)
+    typed = typed or verb.load().Settings.model_fields[verb.field].default
+    return str(typed) if typed else None
+
+
+def _parse(verb: Verb, args: list[str]) -> tuple[list[str], dict[str, str]]:
+    """Split arguments as the command will: into words of their own, and the last value of each option."""
     from rvtool import plugins
+    from rvtool.cli.options import build, flags
 
     assert verb.kind is not None
-    assert verb.field is not None
-    if verb.field not in verb.positional:
-        for place, word in enumerate(args):
-            if word == f"--{verb.field}" and place + 1 < len(args):
-                return args[place + 1]
-            if word.startswith(f"--{verb.field}="):
-                return word.partition("=")[2]
-        default = verb.load().Settings.model_fields[verb.field].default
-        return str(default) if default else None
-    words = [w for before, w in zip(["", *args], args, strict=False) if not w.startswith("-") and _is_free(before)]
-    known = [word for word in words if word in plugins.components(verb.kind)]
-    return known[0] if known else words[0] if words else None
-
-
-def _is_free(before: str) -> bool:
-    """Tell whether a word after `before` is one of its own and not an option's value."""
-    return not before.startswith("-") or "=" in before or before in ("--quiet", "--json") or before.startswith("--no-")
+    alone = {"--help"}
+    for component in plugins.components(verb.kind).values():
+        alone |= flags(component.config)
+    for parameter in build(verb, None).params:
+        names = {*parameter.opts, *parameter.secondary_opts}
+        alone = alone | names if getattr(parameter, "is_flag", False) else alone - names
+    words: list[str] = []
+    values: dict[str, str] = {}
+    rest = list(args)
+    while rest:
+        word = rest.pop(0)
+        if word == "--":
+            return words + rest, values
+        if not word.startswith("-") or word == "-":
+            words.append(word)
+        elif word.startswith("--") and "=" in word:
+            option, _, value = word.partition("=")
+            values[option] = value
+        elif not word.startswith("--") and len(word) > 2:
+            values[word[:2]] = word[2:]  # -oNAME
+        elif word not in alone and rest:
+            values[word] = rest.pop(0)
+    return words, values
 
 
 def _menu(verb: Verb) -> Any:

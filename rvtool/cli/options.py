@@ -26,6 +26,8 @@ COMPLETED = {
 """Fields whose values are names of components, and their kinds: what shell completion offers."""
 
 HIDDEN = ("config",)  # the settings of the component: flat beside the verb's own
+COMMON = ("ctx", "help", "quiet", "json", "recipe", "recipe_file")  # what every command has besides
+RECIPE_HELP = "Take settings from this recipe: from its table '{0}', or from its only stage of that verb."
 
 
 def build(verb: Any, component: Any | None) -> Any:
@@ -42,14 +44,14 @@ def build(verb: Any, component: Any | None) -> Any:
     parameters += sorted(own, key=lambda p: verb.positional.index(p.name) if p.name in verb.positional else 99)
     if component is not None:
         for name, field in component.config.model_fields.items():
-            if name in module.Settings.model_fields:
+            if name in module.Settings.model_fields or name in COMMON:
                 raise PluginError(
                     f"'{component.name}' has a setting '{name}', which is an option of 'rvtool {verb.name}' already; "
                     "its author must rename it."
                 )
             parameters.append(_parameter(name, field, None, None, panel=f"Options of {component.name}"))
     parameters += [_flag("quiet", "Print errors only."), _flag("json", "Print the result as JSON on stdout.")]
-    parameters.append(_parameter_of("recipe_file", Path | None, None, "--recipe", "Take settings from this recipe."))
+    parameters.append(_parameter_of("recipe_file", Path | None, None, "--recipe", RECIPE_HELP.format(verb.name)))
     if verb.name == "run":
         parameters.pop()
 
@@ -68,7 +70,7 @@ def _execute(verb: Any, component: Any | None, values: dict[str, Any]) -> None:
     """Collect what was typed, validate it, run the verb, and turn its errors into exit codes."""
     from rich.console import Console
 
-    from rvtool.runs.recipe import parse_assignments, read_recipe, settings_of
+    from rvtool.runs.recipe import parse_assignments, read_recipe, settings_with
 
     ctx, quiet, as_json = values.pop("ctx"), values.pop("quiet"), values.pop("json")
     recipe_file = values.pop("recipe_file", None)
@@ -77,10 +79,13 @@ def _execute(verb: Any, component: Any | None, values: dict[str, Any]) -> None:
         given = {name: value for name, value in values.items() if _typed(ctx, name)}
         if "set" in given:
             given["set"] = parse_assignments(given["set"])
-        tables = read_recipe(recipe_file) if recipe_file else {}
+        for name, choices in _choices(verb, component).items():
+            if name in given:
+                given[name] = choices.get(given[name], given[name])
         if component is not None:
             given[verb.field] = component.name
-        result = verb.load().run(settings_of(verb.name, {**tables.get(verb.name, {}), **given}, tables), console)
+        recipe = read_recipe(recipe_file) if recipe_file else {}
+        result = verb.load().run(settings_with(verb.name, recipe, given), console)
     except RvtoolError as error:
         print(f"rvtool: {error}", file=sys.stderr)
         raise typer.Exit(1) from None
@@ -97,6 +102,23 @@ def _execute(verb: Any, component: Any | None, values: dict[str, Any]) -> None:
         raise typer.Exit(3)
 
 
+def _choices(verb: Any, component: Any | None) -> dict[str, dict[str, Any]]:
+    """Return for each field of choices what the words mean that stand for them on the command line."""
+    fields = {**verb.load().Settings.model_fields, **(component.config.model_fields if component else {})}
+    found = {name: _literal(field.annotation) for name, field in fields.items()}
+    return {name: {str(value): value for value in values} for name, values in found.items() if values}
+
+
+def _literal(annotation: Any) -> tuple[Any, ...]:
+    """Return the values that a field may have, where it is one of choices or none."""
+    while get_origin(annotation) is Annotated:
+        annotation = get_args(annotation)[0]
+    if get_origin(annotation) in (Union, types.UnionType):
+        inner = [part for part in get_args(annotation) if part is not type(None)]
+        return _literal(inner[0]) if len(inner) == 1 else ()
+    return get_args(annotation) if get_origin(annotation) is Literal else ()
+
+
 def _typed(ctx: typer.Context, name: str) -> bool:
     """Tell whether an option was given, and not left at its default."""
     source = ctx.get_parameter_source(name)
@@ -106,6 +128,8 @@ def _typed(ctx: typer.Context, name: str) -> bool:
 def _parameter(name: str, field: Any, verb: Any | None, component: Any | None, panel: str | None = None) -> Any:
     """Turn one field of a config into a parameter of the command."""
     annotation, default = _plain(field.annotation), field.default
+    if _literal(field.annotation) and default is not None and not field.is_required():
+        default = str(default)
     help_text = (field.description or "").rstrip(".")
     if name == "set":
         annotation, default = list[str], []
@@ -156,6 +180,15 @@ def _option(name: str, annotation: Any, default: Any) -> str:
     return f"--{dashed}{short}"
 
 
+def flags(config: Any) -> set[str]:
+    """Return the options of a config that take no value."""
+    found: set[str] = set()
+    for name, field in config.model_fields.items():
+        if _plain(field.annotation) is bool:
+            found |= set(_option(name, bool, field.default).split("/"))
+    return found
+
+
 def _parameter_of(name: str, annotation: Any, default: Any, option: str, help: str = "", **extra: Any) -> Any:
     declarations = option.split("/") if annotation is not bool else [option]
     marker = typer.Option(
@@ -178,8 +211,8 @@ def _plain(annotation: Any) -> Any:
     if get_origin(annotation) in (Union, types.UnionType):
         inner = [_plain(part) for part in get_args(annotation) if part is not type(None)]
         return typing.Optional[inner[0]] if len(inner) == 1 else str  # noqa: UP045 - built at run time
-    if get_origin(annotation) is Literal and not all(isinstance(v, str) for v in get_args(annotation)):
-        return type(get_args(annotation)[0])  # Typer's choices are strings; the config still checks the value
+    if get_origin(annotation) is Literal:  # Typer's choices are strings; what they mean is looked up in `_choices`
+        return Literal[tuple(str(value) for value in get_args(annotation))]
     return annotation
 
 

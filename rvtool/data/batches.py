@@ -88,14 +88,13 @@ def prepare(
     if label_column is not None:
         names = names or dataset.classes(label_column)
         numbers = {name: number for number, name in enumerate(names)}
-        values = dataset.column(label_column)
-        labels = np.array([numbers.get(str(value), -1) for value in values], np.int64)
+        labels = np.array([numbers.get(word, -1) for word in dataset.words(label_column)], np.int64)
     if fold is None:
         split = dataset.column("split").astype(object)
     else:
         if "fold" not in dataset:
             raise ConfigError(f"{dataset.root} has no column 'fold'; leave --fold out.")
-        split = split_by_fold(dataset.column("fold"), fold, dataset.column("group"), labels, seed)
+        split = split_by_fold(dataset.words("fold"), str(fold), dataset.column("group"), labels, seed)
     good = image.good & (target.good if target is not None else True)
     if labels is not None:
         good = good & (labels >= 0)
@@ -160,6 +159,8 @@ class Loader:
         if self.seed is not None:
             rows = np.random.default_rng((self.seed, epoch)).permutation(rows)
             rows = rows[: len(rows) // self._world * self._world]  # every process steps equally often
+        else:
+            rows = np.resize(rows, math.ceil(len(rows) / self._world) * self._world)  # the first serve twice
         rows = rows[self._rank :: self._world]
         count = len(self)
         for number in range(self._start(), count):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import io
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import tomli
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from rvtool.data.fits import Image
 
 FORMAT = 1
+HASH_ROWS = 1 << 18  # of a column at once
+PIXEL_COLUMNS = ("id", "path", "plane", "target_path", "target_plane", "sha256", "target_sha256")
 FALLBACK_GROUP_ARCMIN = 2.0  # where neither the images nor the user tell how wide a cutout is
 
 
@@ -64,6 +67,18 @@ class Dataset:
             raise unknown("column", name, self.table.column_names, hint=f"(in {self.root})")
         return self.table[name].to_numpy(zero_copy_only=False)
 
+    def words(self, name: str) -> np.ndarray:
+        """Return a column as words, ``(N,)`` of str, or None where it says nothing; whole numbers have no point.
+
+        Raises
+        ------
+        ConfigError
+            There is no such column; the nearest are named.
+        """
+        if name not in self.table.column_names:
+            raise unknown("column", name, self.table.column_names, hint=f"(in {self.root})")
+        return words_of(self.table[name])
+
     def take(self, rows: np.ndarray) -> Dataset:
         """Return the dataset of some rows (numbers, or a mask)."""
         rows = np.flatnonzero(rows) if rows.dtype == bool else rows
@@ -83,17 +98,16 @@ class Dataset:
             if not equals:
                 raise ConfigError(f"Condition '{condition}' is not of the form COLUMN=VALUE[,VALUE].")
             wanted = {value.strip() for value in values.split(",")}
-            column = kept.column(name.strip())
-            kept = kept.take(np.array([str(value) in wanted for value in column], bool))
+            column = kept.words(name.strip())
+            kept = kept.take(np.array([value in wanted for value in column], bool))
             if len(kept) == 0:
-                present = ", ".join(sorted({str(v) for v in column})[:8])
+                present = ", ".join(sorted({v for v in column if v is not None})[:8])
                 raise ConfigError(f"No image has {condition}; '{name}' has the values {present}.")
         return kept
 
     def classes(self, label_column: str) -> tuple[str, ...]:
         """Return the values of a label column, sorted."""
-        values = self.column(label_column)
-        return tuple(sorted({str(value) for value in values if value is not None}))
+        return tuple(sorted({value for value in self.words(label_column) if value is not None}))
 
     def image(self, row: int) -> Image:
         """Read the image of a row."""
@@ -101,23 +115,85 @@ class Dataset:
 
     def target(self, row: int) -> Image:
         """Read the target of a row (a pair's other image)."""
-        return read_image(self.root / self.table["target_path"][row].as_py(), self._plane("target_plane", row))
+        return read_image(self.root / (self.table["target_path"][row].as_py() or ""), self._plane("target_plane", row))
 
     def _plane(self, column: str, row: int) -> int:
         return int(self.table[column][row].as_py() or 0) if column in self else 0
 
     @cached_property
-    def digest(self) -> str:
-        """A hash of the manifest, and of the files' sizes and times where it has no hash of their content."""
-        sink = io.BytesIO()
-        columns = [c for c in ("id", "path", "plane", "target_path", "target_plane", "sha256") if c in self]
-        pq.write_table(self.table.select(columns), sink, compression="none")
-        digest = hashlib.sha256(sink.getvalue())
-        if "sha256" not in self:
-            for path in self.table["path"].unique().to_pylist():
-                stat = (self.root / path).stat()
-                digest.update(f"{path} {stat.st_size} {stat.st_mtime_ns}".encode())
+    def pixels_digest(self) -> str:
+        """A hash of which images these are: of the files' sizes and times where no hash of their content is known."""
+        digest = hashlib.sha256()
+        for name in PIXEL_COLUMNS:
+            if name in self:
+                _hash_column(digest, name, self.table[name])
+        for path_column, hash_column in (("path", "sha256"), ("target_path", "target_sha256")):
+            if path_column not in self or (hash_column in self and self.table[hash_column].null_count == 0):
+                continue
+            for path in self.table[path_column].unique().to_pylist():
+                if path is None:
+                    continue
+                try:
+                    stat = (self.root / path).stat()
+                    digest.update(f"{path} {stat.st_size} {stat.st_mtime_ns}\n".encode())
+                except OSError:
+                    digest.update(f"{path} is missing\n".encode())
         return digest.hexdigest()
+
+    @cached_property
+    def digest(self) -> str:
+        """A hash of the images and of all that the manifest says of them: a changed label or split changes it."""
+        digest = hashlib.sha256(self.pixels_digest.encode())
+        for name in sorted(self.table.column_names):
+            _hash_column(digest, name, self.table[name])
+        return digest.hexdigest()
+
+
+def words_of(column: pa.ChunkedArray) -> np.ndarray:
+    """Return a column as words (see `Dataset.words`)."""
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    if pa.types.is_floating(column.type):
+        # whole numbers with gaps became floats on their way through pandas or NumPy
+        column = pc.if_else(pc.is_finite(column), column, pa.scalar(None, column.type))
+        if pc.all(pc.equal(column, pc.floor(column))).as_py() and pc.all(pc.less(pc.abs(column), 2.0**53)).as_py():
+            column = column.cast(pa.int64())
+    words = np.empty(len(column), dtype=object)
+    words[:] = [value if value is None or isinstance(value, str) else str(value) for value in column.to_pylist()]
+    return words
+
+
+def encode(column: pa.ChunkedArray) -> tuple[np.ndarray, list[str]]:
+    """Number the words of a column in the order of their first appearance; -1 where it says nothing."""
+    encoded = column.cast(pa.large_string()).combine_chunks().dictionary_encode()
+    codes = encoded.indices.cast(pa.int64()).fill_null(-1).to_numpy(zero_copy_only=False)
+    return codes, encoded.dictionary.to_pylist()
+
+
+def _hash_column(digest: hashlib._Hash, name: str, column: pa.ChunkedArray) -> None:
+    """Hash the values of a column, whatever its chunks and the version of pyarrow."""
+    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        kind = pa.large_string()
+    elif pa.types.is_integer(kind) and kind != pa.uint64():
+        kind = pa.int64()
+    elif pa.types.is_floating(kind):
+        kind = pa.float64()
+    digest.update(f"{name}\0{kind}\0{len(column)}\0".encode())
+    if kind != column.type:
+        column = column.cast(kind)
+    for start in range(0, len(column), HASH_ROWS):
+        block = column.slice(start, HASH_ROWS)
+        digest.update(block.is_valid().to_numpy(zero_copy_only=False).tobytes())
+        if pa.types.is_large_string(kind):
+            block = block.fill_null("")
+            digest.update(pc.binary_length(block).to_numpy(zero_copy_only=False).astype("<i8").tobytes())
+            digest.update("".join(block.to_pylist()).encode())
+        elif pa.types.is_integer(kind) or pa.types.is_floating(kind):
+            values = block.fill_null(0).to_numpy(zero_copy_only=False)
+            digest.update(values.astype(values.dtype.newbyteorder("<")).tobytes())
+        else:
+            digest.update(json.dumps(block.to_pylist(), default=str).encode())
 
 
 def open_dataset(path: Path | str) -> Dataset:
@@ -193,7 +269,8 @@ def with_splits(
     Parameters
     ----------
     group_arcmin
-        Cutouts whose centres are closer than this share a group; None means one cutout's side.
+        Cutouts whose centres are closer than this share a group; None means one cutout's diagonal: square ones share
+        pixels up to there.
 
     Returns
     -------
@@ -206,7 +283,9 @@ def with_splits(
         groups, told = _groups(table, root, info, group_arcmin)
         table = table.append_column("group", pa.array(groups))
     if "split" not in names:
-        labels = np.asarray(table["label"].to_pylist(), dtype=object).astype(str) if "label" in names else None
+        labels = None
+        if "label" in names:
+            labels = np.array([word or "" for word in words_of(table["label"])], dtype=object)
         parts = split_by_group(table["group"].to_numpy(), labels, fractions, seed)
         table = table.append_column("split", pa.array(parts.tolist(), pa.string()))
     unlike = set(table["split"].unique().to_pylist()) - {*SPLITS, "", None}
@@ -216,31 +295,46 @@ def with_splits(
 
 
 def _groups(table: pa.Table, root: Path, info: Mapping[str, Any], group_arcmin: float | None) -> tuple[np.ndarray, str]:
+    known = np.zeros(len(table), bool)
     if {"ra_deg", "dec_deg"} <= set(table.column_names):
-        ra = table["ra_deg"].cast(pa.float64()).to_numpy()
-        dec = table["dec_deg"].cast(pa.float64()).to_numpy()
+        ra, dec = (plain.degrees(table, name, root).to_numpy() for name in ("ra_deg", "dec_deg"))
         known = np.isfinite(ra) & np.isfinite(dec)
-        side = info.get("image", {})
-        if group_arcmin is not None:
-            radius, why = group_arcmin, "as asked"
-        elif "pixel_arcsec" in side:
-            radius, why = side["pixel_arcsec"] * max(side["height"], side["width"]) / 60, "a cutout's side"
-        else:
-            radius, why = FALLBACK_GROUP_ARCMIN, "the images do not tell their pixel scale; set --group-arcmin"
-        groups = np.empty(len(table), np.int64)
-        groups[known] = sky_groups(ra[known], dec[known], radius)
-        groups[~known] = np.arange(np.count_nonzero(~known)) + len(table)
-        return groups, f"positions closer than {radius:.3g} arcmin share a group ({why})"
-    if "sha256" in table.column_names:
-        hashes = table["sha256"].to_pylist()
+    if not known.any():
+        return _same_content(table, root), "no positions: images of equal content share a group"
+    side = info.get("image", {})
+    if group_arcmin is not None:
+        radius, why = group_arcmin, "as asked"
+    elif "pixel_arcsec" in side:
+        radius = side["pixel_arcsec"] * max(side["height"], side["width"]) * 2**0.5 / 60
+        why = "a cutout's diagonal"
     else:
-        contents: dict[str, str] = {}
-        for path in table["path"].to_pylist():
-            if path not in contents:
-                contents[path] = hashlib.sha256((root / path).read_bytes()).hexdigest()
-        hashes = [contents[path] for path in table["path"].to_pylist()]
-    planes = table["plane"].to_pylist() if "plane" in table.column_names else [0] * len(table)
-    keys = [f"{digest}:{plane}" for digest, plane in zip(hashes, planes, strict=True)]
-    return np.unique(keys, return_inverse=True)[1].astype(
-        np.int64
-    ), "no positions: images of equal content share a group"
+        radius, why = FALLBACK_GROUP_ARCMIN, "the images do not tell their pixel scale; set --group-arcmin"
+    groups = np.empty(len(table), np.int64)
+    groups[known] = sky_groups(ra[known], dec[known], radius)
+    told = f"positions closer than {radius:.3g} arcmin share a group ({why})"
+    if not known.all():
+        groups[~known] = _same_content(table.filter(pa.array(~known)), root) + len(table)
+        told += f"; {np.count_nonzero(~known)} images without a position share one where their content is equal"
+    return groups, told
+
+
+def _same_content(table: pa.Table, root: Path) -> np.ndarray:
+    """Number the images by their content: the file's hash, and the plane."""
+    files, paths = encode(table["path"])
+    if "sha256" in table.column_names and table["sha256"].null_count == 0:
+        contents = encode(table["sha256"])[0]
+    else:
+        contents = encode(pa.chunked_array([pa.array([_content(root / path) for path in paths], pa.string())]))[0]
+        contents = contents[files]
+    if "plane" not in table.column_names:
+        return contents
+    plane = table["plane"].cast(pa.int64()).fill_null(0).to_numpy()
+    return np.unique(contents * (plane.max() + 1) + plane, return_inverse=True)[1].astype(np.int64)
+
+
+def _content(path: Path) -> str:
+    try:
+        with open(path, "rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError:
+        return str(path)  # whoever reads it will tell what is wrong with it

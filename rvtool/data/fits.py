@@ -85,13 +85,24 @@ class Image:
 
     @property
     def centre(self) -> tuple[float, float] | None:
-        """Right ascension and declination of the image's centre, degrees ICRS or as the header has them."""
+        """Right ascension and declination of the image's centre, degrees ICRS; None where the header does not tell."""
         if self.wcs is None:
             return None
+        from astropy.coordinates import ICRS
+        from astropy.wcs.utils import wcs_to_celestial_frame
+
         height, width = self.data.shape[-2:]
         with quiet():
-            ra, dec = self.wcs.pixel_to_world_values((width - 1) / 2, (height - 1) / 2)
-        return (float(ra), float(dec)) if np.isfinite(ra) and np.isfinite(dec) else None
+            try:
+                if isinstance(wcs_to_celestial_frame(self.wcs), ICRS):  # without the costly detour
+                    place = self.wcs.pixel_to_world_values((width - 1) / 2, (height - 1) / 2)
+                    ra, dec = float(place[self.wcs.wcs.lng]), float(place[self.wcs.wcs.lat])
+                else:
+                    sky = self.wcs.pixel_to_world((width - 1) / 2, (height - 1) / 2).icrs
+                    ra, dec = float(sky.ra.deg), float(sky.dec.deg)
+            except Exception:  # astropy raises a dozen kinds for broken headers; the pixels are still good
+                return None
+        return (ra, dec) if np.isfinite(ra) and np.isfinite(dec) else None
 
 
 @contextmanager
@@ -179,14 +190,26 @@ def planes(path: Path | str) -> Iterator[Image]:
 
 def count_planes(path: Path) -> int:
     """Return how many planes a file has, from its header alone."""
-    if suffix_of(path) not in FITS_SUFFIXES:
-        return 1
+    return glance(path, place=False)[0]
+
+
+def glance(path: Path, place: bool = True) -> tuple[int, tuple[float, float] | None]:
+    """Return the number of planes and, if asked, the centre on the sky (see `Image.centre`), from the header alone."""
+    suffix = suffix_of(path)
+    if suffix == ".npy":
+        return len(_read_npy(path)), None
+    if suffix not in FITS_SUFFIXES:
+        return 1, None
     with open_fits(path, lazy=True) as hdus:
         for hdu in hdus:
             if image_hdus([hdu]):
-                shape = hdu.shape
-                return int(np.prod(shape[:-2], dtype=int))
-    return 1
+                *further, height, width = hdu.shape
+                count = int(np.prod(further, dtype=int))
+                if not place:
+                    return count, None
+                blank = np.broadcast_to(np.float32(0), (1, height, width))
+                return count, Image(blank, _header=hdu.header).centre
+    return 1, None
 
 
 def read_image(path: Path | str, plane: int = 0) -> Image:

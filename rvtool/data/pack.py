@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -13,11 +15,13 @@ from pathlib import Path
 
 import numpy as np
 
-from rvtool.data.dataset import Dataset
+from rvtool.data.dataset import Dataset, encode
 from rvtool.data.files import write_error
 from rvtool.data.fits import Image, planes
 from rvtool.data.stretch import cut
 from rvtool.errors import DataError
+
+PACK_FORMAT = 2  # one more whenever the same images would be packed differently
 
 
 @dataclass(frozen=True)
@@ -70,9 +74,10 @@ def open_pack(
     Raises
     ------
     DataError
-        The images differ in shape and no crop is set, differ in channels, none can be read, or the disk is full.
+        Half of the images or more differ in shape from the rest and no crop is set, or in channels; none can be read;
+        or the disk is full.
     """
-    place = cache_folder() / "packs" / f"{dataset.digest[:24]}-{side}-{crop}"
+    place = cache_folder() / "packs" / f"{dataset.pixels_digest[:24]}-{side}-{crop}-v{PACK_FORMAT}"
     if not (place / "pack.json").exists():
         partial = place.with_name(f"{place.name}.{uuid.uuid4().hex[:8]}.partial")
         try:
@@ -88,24 +93,38 @@ def open_pack(
     return Pack(pixels, np.load(place / "statistics.npy"), {int(k): v for k, v in facts["failures"].items()})
 
 
-def _make(dataset: Dataset, crop: int, side: str, place: Path, progress: Callable[[int, int], None] | None) -> None:
+def _make(
+    dataset: Dataset,
+    crop: int,
+    side: str,
+    place: Path,
+    progress: Callable[[int, int], None] | None,
+    *,
+    shape: tuple[int, ...] = (),
+) -> None:
+    """Write a pack of the images of one shape: the first image's, and if most have another, anew with that."""
     place.mkdir(parents=True)
-    prefix = "" if side == "image" else "target_"
     failures: dict[int, str] = {}
     statistics = np.zeros((len(dataset), 3), np.float32)
     pixels: np.memmap | None = None
-    shape: tuple[int, ...] = ()
-    for done, (row, image) in enumerate(_images(dataset, prefix)):
+    shapes: Counter[tuple[int, ...]] = Counter()
+    odd = ""
+    for done, (row, image) in enumerate(_images(dataset, "" if side == "image" else "target_")):
         if progress is not None:
             progress(done, len(dataset))
         if isinstance(image, str):
             failures[row] = image
             continue
+        have = (image.data.shape[0], crop or image.data.shape[1], crop or image.data.shape[2])
+        shape = shape or have
+        shapes[have] += 1
+        if have != shape:
+            failures[row] = _differs(image, shape)
+            odd = odd or failures[row]
+            continue
         if pixels is None:
-            shape = (image.data.shape[0], crop or image.data.shape[1], crop or image.data.shape[2])
             dtype = np.uint8 if image.data.dtype == np.uint8 else np.float32
-            pixels = np.lib.format.open_memmap(place / "pixels.npy", "w+", dtype, (len(dataset), *shape))
-        _check_shape(image, shape, crop)
+            pixels = _reserve(place / "pixels.npy", dtype, (len(dataset), *shape))
         exact = image.data.dtype == np.uint8 and min(image.data.shape[1:]) >= min(shape[1:])
         if pixels.dtype == np.uint8 and not exact:  # NaN and other types need floats: what is there is kept
             pixels = _as_float(place, pixels)
@@ -117,51 +136,76 @@ def _make(dataset: Dataset, crop: int, side: str, place: Path, progress: Callabl
     if pixels is None:
         first = next(iter(failures.values()), "it is empty")
         raise DataError(f"{dataset.root}: no image can be used; the first one: {first}")
+    usual, count = shapes.most_common(1)[0]
+    if 2 * count <= shapes.total():
+        raise DataError(odd)
+    if usual != shape:
+        shutil.rmtree(place)
+        return _make(dataset, crop, side, place, progress, shape=usual)
     for row in failures:
         pixels[row] = 0
     pixels.flush()
     np.save(place / "statistics.npy", statistics)
     (place / "pack.json").write_text(json.dumps({"failures": failures}))
+    return None
 
 
 def _images(dataset: Dataset, prefix: str) -> Iterator[tuple[int, Image | str]]:
     """Read every image, each file once; a bad one comes as the sentence that says why."""
-    paths = dataset.column(f"{prefix}path")
-    has_planes = f"{prefix}plane" in dataset
-    wanted = dataset.column(f"{prefix}plane").astype(int) if has_planes else np.zeros(len(paths), int)
-    order = np.lexsort((wanted, paths.astype(str)))
-    for rows in np.split(order, np.flatnonzero(paths[order][1:] != paths[order][:-1]) + 1):
+    files, paths = encode(dataset.table[f"{prefix}path"])
+    wanted = np.zeros(len(files), np.int64)
+    if f"{prefix}plane" in dataset:
+        wanted = dataset.table[f"{prefix}plane"].cast("int64").fill_null(0).to_numpy()
+    order = np.lexsort((wanted, files))
+    for rows in np.split(order, np.flatnonzero(np.diff(files[order])) + 1):
+        if len(rows) == 0:
+            continue
+        if files[rows[0]] < 0:
+            yield from ((int(row), f"{dataset.column('id')[row]} has no {prefix}path.") for row in rows)
+            continue
+        path = paths[files[rows[0]]]
         by_plane: dict[int, list[int]] = {}
         for row in rows:
             by_plane.setdefault(int(wanted[row]), []).append(int(row))
         try:
-            for image in planes(dataset.root / paths[rows[0]]):
+            for image in planes(dataset.root / path):
                 for row in by_plane.pop(image.plane, ()):
                     yield row, image
         except DataError as error:
             problem = str(error)
         else:
-            problem = f"{paths[rows[0]]} has no such plane."
+            problem = f"{path} has no such plane."
         for row in (row for left in by_plane.values() for row in left):
             yield row, problem
 
 
-def _check_shape(image: Image, shape: tuple[int, ...], crop: int) -> None:
-    have = image.data.shape
-    if have[0] != shape[0]:
-        raise DataError(
-            f"{image.path} has {have[0]} channels where the first image has {shape[0]}; use images of one kind."
-        )
-    if not crop and have != shape:
-        raise DataError(
-            f"{image.path} is {have[2]}x{have[1]} px where the first image is {shape[2]}x{shape[1]}; "
-            "set --crop to cut all to one size."
-        )
+def _differs(image: Image, shape: tuple[int, ...]) -> str:
+    """Say how an image differs from the others."""
+    channels, height, width = image.data.shape
+    if channels != shape[0]:
+        return f"{image.path} has {channels} channels where others have {shape[0]}; use images of one kind."
+    return (
+        f"{image.path} is {width}x{height} px where others are {shape[2]}x{shape[1]}; "
+        "set --crop to cut all to one size."
+    )
+
+
+def _reserve(path: Path, dtype: type[np.generic], shape: tuple[int, ...]) -> np.memmap:
+    """Map a new array whose room on the disk is taken already: a map of a full disk would kill the process."""
+    pixels = np.lib.format.open_memmap(path, "w+", dtype, shape)
+    if hasattr(os, "posix_fallocate"):
+        with open(path, "rb+") as stream:
+            try:
+                os.posix_fallocate(stream.fileno(), 0, path.stat().st_size)
+            except OSError as error:
+                if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS):  # not every file system can
+                    raise
+    return pixels
 
 
 def _as_float(place: Path, pixels: np.memmap) -> np.memmap:
     old = place / "pixels.npy"
-    wide = np.lib.format.open_memmap(place / "wide.npy", "w+", np.float32, pixels.shape)
+    wide = _reserve(place / "wide.npy", np.float32, pixels.shape)
     for start in range(0, len(pixels), 1024):
         wide[start : start + 1024] = pixels[start : start + 1024]
     os.replace(place / "wide.npy", old)

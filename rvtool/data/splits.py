@@ -86,9 +86,12 @@ def split_by_group(
     return np.array(SPLITS, dtype=object)[dealt[of_group]]
 
 
-def split_by_fold(folds: np.ndarray, fold: int, groups: np.ndarray, labels: np.ndarray | None, seed: int) -> np.ndarray:
+def split_by_fold(
+    folds: np.ndarray, fold: int | str, groups: np.ndarray, labels: np.ndarray | None, seed: int
+) -> np.ndarray:
     """Make one fold the test part, and a stratified, group-wise part of the rest the validation.
 
+    Images without a fold (None) belong to the rest.
     Images of the rest whose group touches the fold belong to no part (``""``): they share pixels with the test.
 
     Raises
@@ -96,8 +99,8 @@ def split_by_fold(folds: np.ndarray, fold: int, groups: np.ndarray, labels: np.n
     ConfigError
         There is no such fold.
     """
-    if fold not in folds:
-        known = ", ".join(str(f) for f in np.unique(folds))
+    if fold not in folds.tolist():
+        known = ", ".join(sorted({str(f) for f in folds.tolist() if f is not None}, key=lambda f: (len(f), f)))
         raise ConfigError(f"The dataset has no fold {fold}; its folds are {known}.")
     test = folds == fold
     touching = np.isin(groups, groups[test]) & ~test

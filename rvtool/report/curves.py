@@ -31,7 +31,7 @@ class Curve(NamedTuple):
 
 
 def read_metrics(path: Path) -> tuple[dict[str, Curve], float | None]:
-    """Read a ``metrics.csv`` of Lightning's CSVLogger: one row a call of the logger, blank where nothing was logged.
+    """Read a ``metrics.csv`` of a run: one row an epoch or some steps, blank where nothing was logged.
 
     Rows that a killed run left incomplete are read as far as they go.
 

@@ -93,7 +93,7 @@ def runs_table(runs: Mapping[str, Mapping[str, Any]], over_runs: Mapping[str, Ma
     runs
         Results of `rvtool.report.classification.judge` by the names to show.
     over_runs
-        ``mean`` and ``standard_deviation`` of each metric over the runs.
+        ``mean`` and ``standard_deviation`` of each metric over the runs; empty where a mean would say nothing.
     """
     table = Table(title="runs", title_justify="left")
     table.add_column("run")
@@ -111,6 +111,8 @@ def runs_table(runs: Mapping[str, Mapping[str, Any]], over_runs: Mapping[str, Ma
             top = value is not None and value == best[name]
             cells.append(Text(number(value), style="bold" if top else ""))
         table.add_row(Text(title), *cells, str(run["images"]))
+    if not over_runs:
+        return table
     table.add_section()
     spreads = [f"{number(over['mean'])}\n± {number(over['standard_deviation'])}" for over in over_runs.values()]
     table.add_row("mean\n± st. dev.", *spreads, "")

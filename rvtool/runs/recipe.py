@@ -7,7 +7,6 @@ one would give the command line, the component's own settings among them.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,27 +92,103 @@ def stages_of(recipe: Mapping[str, Any], overrides: Mapping[str, Any]) -> list[S
     ConfigError
         A key, name, verb or value is wrong; the nearest right ones are named.
     """
-    tree = copy.deepcopy(dict(recipe))
-    rows = tree.pop("stage", None)
-    if not isinstance(rows, list) or not rows:
+    names = [str(row.get("name", row.get("verb", ""))) for row in _rows(recipe)]
+    if not names:
         raise ConfigError('The recipe has no [[stage]]; each stage names a verb, for example verb = "train".')
-    names = [str(row.get("name", row.get("verb", ""))) for row in rows]
-    for key, value in overrides.items():
-        if key in names or key in VERBS:
-            continue  # applied to the stages below
-        tree[key] = _merge(tree[key], value) if isinstance(tree.get(key), dict) else value
-    for key, value in tree.items():
-        if isinstance(value, dict) and key not in VERBS and key not in plugins.KINDS:
-            raise unknown("table of a recipe", key, [*VERBS, *plugins.KINDS, "stage"])
-    words = {key: value for key, value in tree.items() if not isinstance(value, dict | list)}
+    of_stages = {key: value for key, value in overrides.items() if key in names and key not in VERBS}
+    for key, value in list(of_stages.items()):
+        if not isinstance(value, dict):
+            if key not in recipe:
+                raise ConfigError(f"'{key}' is a stage, which takes settings and no value; write {key}.SETTING=VALUE.")
+            del of_stages[key]  # a word of the same name
+    over = _checked({key: value for key, value in overrides.items() if key not in of_stages})
+    tree = _merge(_checked(recipe), {key: value for key, value in over.items() if key not in VERBS})
+    words = _words(tree)
     stages = []
-    for name, row in zip(names, rows, strict=True):
+    for name, row in zip(names, _rows(recipe), strict=True):
         named = verb(str(row.get("verb", "")))
-        merged = {**tree.get(named.name, {}), **row, **overrides.get(named.name, {}), **overrides.get(name, {})}
+        merged = dict(tree.get(named.name, {}))
+        for above in (row, over.get(named.name, {}), of_stages.get(name, {})):
+            merged = _merge(merged, _named(above))
         merged.pop("verb"), merged.pop("name", None)
-        given = {key.replace("-", "_"): _fill(value, words) for key, value in merged.items()}
-        stages.append(Stage(name, named.name, settings_of(named.name, given, tree)))
+        stages.append(Stage(name, named.name, settings_of(named.name, _fill(merged, words), tree)))
     return stages
+
+
+def settings_with(verb_name: str, recipe: Mapping[str, Any], given: Mapping[str, Any]) -> Any:
+    """Validate what was given to one command, over what a recipe says of it (see `said_of`)."""
+    tree = _checked(recipe)
+    said = said_of(verb_name, recipe)
+    below = {key: _fill(value, _words(tree)) for key, value in said.items() if key not in given or key == "set"}
+    return settings_of(verb_name, _merge(below, _named(given)), tree)
+
+
+def said_of(verb_name: str, recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a recipe's settings of one command: its table, or else those of its only stage of that verb.
+
+    Raises
+    ------
+    ConfigError
+        There is no such table and more than one such stage, or the recipe is wrong.
+    """
+    tree = _checked(recipe)
+    if verb_name in tree:
+        return dict(tree[verb_name])
+    rows = [row for row in _rows(recipe) if row.get("verb") == verb_name]
+    if len(rows) > 1:
+        raise ConfigError(
+            f"The recipe has {len(rows)} stages of '{verb_name}' and no table [{verb_name}]; which one is meant? "
+            "'rvtool run' runs them all."
+        )
+    return {key: value for row in rows for key, value in _named(row).items() if key not in ("verb", "name")}
+
+
+def _rows(recipe: Mapping[str, Any]) -> list[dict[str, Any]]:
+    rows = recipe.get("stage", [])
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise ConfigError("'stage' of a recipe is a list of tables; write [[stage]] above each.")
+    return rows
+
+
+def _checked(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a recipe without its stages, with ``_`` in every setting's name.
+
+    Raises
+    ------
+    ConfigError
+        A table is unknown, or something else stands where a table should.
+    """
+    tree = {key: value for key, value in recipe.items() if key != "stage"}
+    for key, value in tree.items():
+        if key in VERBS or key in plugins.KINDS:
+            path = f"{key}.SETTING" if key in VERBS else f"{key}.NAME.SETTING"
+            parts = value.values() if key in plugins.KINDS and isinstance(value, dict) else ()
+            if not isinstance(value, dict) or not all(isinstance(part, dict) for part in parts):
+                raise ConfigError(f"'{key}' of a recipe holds settings and is no value itself; write {path}=VALUE.")
+            tree[key] = _named(value) if key in VERBS else {name: _named(part) for name, part in value.items()}
+        elif isinstance(value, dict):
+            raise unknown("table of a recipe", key, [*VERBS, *plugins.KINDS, "stage"])
+    return tree
+
+
+def _named(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Write settings' names with ``_``, also those of a component (``config``) and of nested ones (``set``)."""
+    named = {key.replace("-", "_"): value for key, value in settings.items()}
+    if isinstance(config := named.get("config"), dict):
+        named["config"] = _named(config)
+    if isinstance(nested := named.get("set"), dict):
+        named["set"] = {
+            kind: {name: _named(part) if isinstance(part, dict) else part for name, part in parts.items()}
+            if isinstance(parts, dict)
+            else parts
+            for kind, parts in nested.items()
+        }
+    return named
+
+
+def _words(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the top-level plain values, which strings may name."""
+    return {key: value for key, value in tree.items() if not isinstance(value, dict | list)}
 
 
 def settings_of(verb_name: str, given: Mapping[str, Any], tables: Mapping[str, Any]) -> Any:
@@ -124,12 +199,15 @@ def settings_of(verb_name: str, given: Mapping[str, Any], tables: Mapping[str, A
     given
         Field name to value: the verb's fields, and those of the component that it names.
     tables
-        A recipe's ``[kind.component]`` tables, for whatever `given` does not say.
+        A recipe's ``[kind.component]`` tables, for whatever `given` does not say; names are written with ``_``.
     """
     named = verb(verb_name)
     model: type[BaseModel] = named.load().Settings
     own = {key: value for key, value in given.items() if key in model.model_fields}
     rest = {key: value for key, value in given.items() if key not in own}
+    for key in ("config", "set"):
+        if not isinstance(own.get(key, {}), dict):
+            raise ConfigError(f"'{key}' of '{verb_name}' is a table of settings, got {own[key]!r}.")
     if named.kind and named.field:
         default = model.model_fields[named.field].default
         chosen = str(own.get(named.field, default or ""))
@@ -158,7 +236,8 @@ def _nested(tables: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]
     """Take the recipe's tables of losses and augmenters that a stage uses (all, where it names none)."""
     nested = {}
     for kind, field in (("loss", "loss"), ("augmenter", "augment")):
-        used = {str(name).partition(":")[0] for name in own.get(field, ())}
+        names = own.get(field, ())
+        used = {str(name).partition(":")[0] for name in names} if isinstance(names, list | tuple) else set()
         chosen = {name: values for name, values in tables.get(kind, {}).items() if not used or name in used}
         if chosen:
             nested[kind] = chosen

@@ -1,6 +1,8 @@
 """The table of verbs: all that the command line and recipes know of them.
 
-Each is a module `rvtool.verbs.NAME` with `Settings` and `run(settings, console) -> dict`.
+Each is a module `rvtool.verbs.NAME` with `Settings` and `run(settings, console) -> dict`. The table is plain data, and
+no room below the verbs imports one: `Verb.load` is the one way up, by name and only when called, because a recipe must
+check the settings of every stage before the first is run.
 """
 
 from __future__ import annotations

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from rvtool.data.container import ErrorBound, FileReport
 
+COARSE_SIGMA = 3  # a bound above this many times the noise is told
 _BOUND = re.compile(r"\s*((?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?)\s*(sigma)?\s*")
 
 
@@ -71,6 +72,7 @@ def run(settings: Settings, console: Console) -> dict[str, Any]:
     from rvtool.data.container import compress_file
     from rvtool.plugins import component, version_of
 
+    _refuse_run(settings.codec)
     chosen = component("codec", settings.codec)
     codec = chosen.load()(chosen.configure(settings.config))
     codec_name = f"{settings.codec} ({version_of('codec', settings.codec)})"
@@ -101,6 +103,22 @@ def run(settings: Settings, console: Console) -> dict[str, Any]:
     before, after = (sum(file[size] for file in done) for size in ("source_bytes", "out_bytes"))
     headline = f"{before / after:.2f} : 1" if after else "nothing compressed"
     return {"files": done, "failures": failures, "headline": headline}
+
+
+def _refuse_run(name: str) -> None:
+    """Say of a run why it cannot stand for a codec."""
+    from rvtool.plugins import component, components
+    from rvtool.runs.run import is_run, load_run
+
+    if not is_run(name):
+        return
+    run = load_run(name)
+    kind = component("model", run.record["model"]).load()
+    able = hasattr(kind, "encode") and hasattr(kind, "decode")
+    why = "with which this version cannot compress yet" if able else "which is no autoencoder"
+    raise ConfigError(
+        f"{run.path} is a run of '{run.record['model']}', {why}; name a codec ({', '.join(components('codec'))})."
+    )
 
 
 def _bound(text: str) -> ErrorBound:
@@ -138,6 +156,9 @@ def _tell(report: FileReport, console: Console) -> None:
         facts = [] if isnan(image.sigma) else [f"noise {noise}"]
         if image.bound:
             facts += [f"bound {bound}", f"largest error {error}"]
+            if image.bound > COARSE_SIGMA * image.sigma > 0:
+                times = f"{image.bound / image.sigma:.3g} times the noise"
+                say(f"Mind: the bound is {times}; was '--max-error Nsigma' meant?")
         else:
             facts += ["every pixel exact" + (f" ({image.note})" if image.note else "")]
         say(f"  HDU {image.hdu}, {' x '.join(map(str, image.shape))}, BITPIX {image.bitpix}: {', '.join(facts)}")

@@ -21,9 +21,10 @@ if TYPE_CHECKING:
 class Settings(Config):
     """What `rvtool predict` may be told."""
 
-    run: str = Field(description="Run to apply: its folder, or 'latest', or 'default'.")
+    run: str = Field(description="Run to apply: its folder, or 'latest'.")
     paths: tuple[Path, ...] = Field(min_length=1, description="Image files, or folders of them.")
     out: Path = Field(Path("predictions.csv"), description="Table to write: file, and a probability a class.")
+    overwrite: bool = Field(False, description="Replace a table that exists.")
     batch_size: int = Field(64, ge=1, description="Images a batch; changes the speed, not the answers.")
     device: str = Field("auto", description="Where to compute: cpu, cuda, cuda:1, ...; auto takes a GPU if it can.")
 
@@ -31,8 +32,8 @@ class Settings(Config):
 def run(settings: Settings, console: Console) -> dict[str, Any]:
     """Apply a classifier to image files, going on after those that cannot be used.
 
-    A plane of a cube is called ``file:number``. Images that cannot be used are listed in ``failures.csv`` beside the
-    output.
+    A plane of a cube is called ``file:number``. Images that cannot be used are listed in ``OUT-failures.csv``, beside
+    the output.
 
     Returns
     -------
@@ -52,11 +53,13 @@ def run(settings: Settings, console: Console) -> dict[str, Any]:
     from rvtool.runs.apply import check_classifies, choose_device, probabilities
     from rvtool.runs.run import load_run
 
+    if settings.out.exists() and not settings.overwrite:
+        raise DataError(f"{settings.out} exists already; choose another --out, or replace it with --overwrite.")
     trained = load_run(settings.run)
     check_classifies(trained)
     device = choose_device(settings.device)
     trained.model.to(device)
-    files = _files(settings.paths)
+    files = list(dict.fromkeys(_files(settings.paths)))
     names: list[str] = []
     failures: list[dict[str, str]] = []
 
@@ -81,7 +84,7 @@ def run(settings: Settings, console: Console) -> dict[str, Any]:
     if failures:
         if not names and len(failures) == 1:
             raise DataError(failures[0]["error"])
-        listed = settings.out.parent / "failures.csv"
+        listed = settings.out.with_name(f"{settings.out.stem}-failures.csv")
         write_csv(listed, ("file", "error"), (tuple(failure.values()) for failure in failures))
         told = f"{len(failures)} images could not be used, see {listed}"
         if not names:

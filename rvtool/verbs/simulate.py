@@ -101,6 +101,7 @@ def run(settings: Settings, console: Console) -> dict[str, Any]:
             f"Name the simulator ({', '.join(components('simulator'))}), for example: "
             "rvtool simulate radio-galaxy --count 100 --out data/sim"
         )
+    _refuse_run(settings.simulator)
     parse_fractions(settings.split)  # before the work, not after it
     job = Job(settings, settings.out or Path("data") / settings.simulator, _device(settings.device))
     simulator = job.simulator()
@@ -123,6 +124,23 @@ def run(settings: Settings, console: Console) -> dict[str, Any]:
     console.print(f"Simulated {settings.count} images ({told}).")
     console.print(str(job.out), soft_wrap=True)
     return {"out": str(job.out), "images": settings.count, "splits": splits, "headline": f"{settings.count} images"}
+
+
+def _refuse_run(name: str) -> None:
+    """Say of a run why it cannot stand for a simulator."""
+    from rvtool.plugins import component, components
+    from rvtool.runs.run import is_run, load_run
+
+    if not is_run(name):
+        return
+    run = load_run(name)
+    kind = component("model", run.record["model"]).load()
+    able = hasattr(kind, "sample")
+    why = "with which this version cannot simulate yet" if able else "which makes no images"
+    raise ConfigError(
+        f"{run.path} is a run of '{run.record['model']}', {why}; "
+        f"name a simulator ({', '.join(components('simulator'))})."
+    )
 
 
 def _cubes(job: Job, simulator: Simulator) -> Iterator[dict[str, Any]]:

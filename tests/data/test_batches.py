@@ -35,11 +35,25 @@ def test_one_bad_image_loses_none_of_the_others(blobs):
 
 
 def test_different_shapes_need_a_crop(blobs):
-    folder = blobs()
-    fits.PrimaryHDU(np.zeros((30, 26), np.float32)).writeto(folder / "one" / "wide.fits")
+    folder = blobs(4)
+    for number in range(4):
+        fits.PrimaryHDU(np.zeros((30, 26), np.float32)).writeto(folder / "one" / f"wide{number}.fits")
     with pytest.raises(DataError, match="set --crop"):
         open_pack(open_dataset(folder))
-    assert open_pack(open_dataset(folder), crop=16).pixels.shape == (41, 1, 16, 16)
+    assert open_pack(open_dataset(folder), crop=16).pixels.shape == (8, 1, 16, 16)
+
+
+@pytest.mark.parametrize("name", ["000", "zzz"])
+def test_an_odd_image_loses_none_of_the_others(blobs, name):
+    folder = blobs()
+    fits.PrimaryHDU(np.zeros((30, 26), np.float32)).writeto(folder / "one" / f"{name}-wide.fits")
+    np.save(folder / "one" / f"{name}-colours.npy", np.zeros((3, 24, 24), np.float32))
+    pack = open_pack(open_dataset(folder))
+    assert pack.pixels.shape == (42, 1, 24, 24)
+    assert pack.good.sum() == 40
+    assert {why.split("; ")[1] for why in pack.failures.values()} == {
+        "set --crop to cut all to one size.", "use images of one kind.",
+    }  # fmt: skip
 
 
 def test_unknown_pixels_are_masked_and_zero_after_the_stretch(tmp_path):
@@ -102,3 +116,9 @@ def test_no_training_batch_is_of_one_image_if_it_need_not_be(blobs, count, size,
     assert [len(batch["index"]) for batch in loader] == sizes
     assert len(loader) == len(sizes)
     assert sorted(chain.from_iterable(b["index"].tolist() for b in loader)) == list(range(count))
+
+
+def test_no_process_is_left_without_validation_images(blobs):
+    material = prepare(open_dataset(blobs()))
+    shares = [[len(b["index"]) for b in Loader(material, np.arange(9), 4, rank=rank, world=2)] for rank in (0, 1)]
+    assert shares == [[4, 1], [4, 1]]

@@ -3,9 +3,10 @@ import gzip
 
 import numpy as np
 import pytest
+from astropy.coordinates import FK4, SkyCoord
 from astropy.io import fits
 
-from rvtool.data.fits import count_planes, planes, read_image
+from rvtool.data.fits import count_planes, glance, planes, read_image
 from rvtool.errors import DataError
 
 WCS = {
@@ -33,6 +34,29 @@ def test_an_image_keeps_what_the_file_says(tmp_path):
     assert not image.mask[0, 0]
     assert image.mask.sum() == 255
     assert image.header_bytes.startswith(b"SIMPLE  =")
+
+
+def test_the_centre_is_icrs_whatever_the_header_speaks(tmp_path):
+    data = np.ones((16, 16), np.float32)
+    place = SkyCoord(150.0, 2.0, unit="deg")
+    galactic, old = place.galactic, place.transform_to(FK4(equinox="B1950"))
+    swapped = {"CTYPE1": "DEC--SIN", "CTYPE2": "RA---SIN", "CRVAL1": 2.0, "CRVAL2": 150.0}
+    headers = [
+        {"CTYPE1": "GLON-SIN", "CTYPE2": "GLAT-SIN", "CRVAL1": galactic.l.deg, "CRVAL2": galactic.b.deg},
+        {"RADESYS": "FK4", "EQUINOX": 1950.0, "CRVAL1": old.ra.deg, "CRVAL2": old.dec.deg},
+        swapped,
+    ]
+    for number, cards in enumerate(headers):
+        path = write(tmp_path / f"{number}.fits", data, **cards)
+        assert read_image(path).centre == pytest.approx((150.0, 2.0), abs=1e-4), cards
+        assert glance(path) == (1, read_image(path).centre)
+    assert read_image(write(tmp_path / "x.fits", data, CTYPE1="RA---XXX", CTYPE2="DEC--XXX")).centre is None
+
+
+def test_planes_of_arrays_are_counted_from_the_header(tmp_path):
+    np.save(tmp_path / "a.npy", np.zeros((5, 3, 4, 4), np.float32))
+    np.save(tmp_path / "b.npy", np.zeros((3, 4, 4), np.float32))
+    assert [count_planes(tmp_path / name) for name in ("a.npy", "b.npy")] == [5, 1]
 
 
 @pytest.mark.parametrize("shape", [(3, 16, 16), (1, 3, 16, 16), (3, 1, 16, 16)])

@@ -61,6 +61,15 @@ def test_a_fold_is_held_out_and_its_neighbours_belong_to_no_part():
     assert np.count_nonzero(split == "val") == pytest.approx(0.15 * 79, abs=1)
 
 
+def test_images_without_a_fold_train():
+    folds = np.array(["0", None, "1", None] * 10, dtype=object)
+    split = split_by_fold(folds, "1", np.arange(40), None, seed=0)
+    assert set(split[folds == "1"]) == {"test"}
+    assert "" not in split
+    with pytest.raises(ConfigError, match=r"its folds are 0, 1\."):
+        split_by_fold(folds, "2", np.arange(40), None, 0)
+
+
 def test_an_unknown_fold_is_told():
     with pytest.raises(ConfigError, match=r"no fold 7; its folds are 0, 1"):
         split_by_fold(np.array([0, 1]), 7, np.arange(2), None, 0)

@@ -1,6 +1,7 @@
 """Collecting from folders: what is kept, what is told, and that bad input loses nothing."""
 
 import csv
+import hashlib
 from io import StringIO
 
 import numpy as np
@@ -95,6 +96,38 @@ def test_an_id_never_leads_out_of_the_dataset(tmp_path):
     assert open_dataset(tmp_path / "d").column("id").tolist() == ["../../escape"]
 
 
+def test_two_ids_of_one_file_name_keep_both_images(tmp_path):
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for number, name in enumerate(("a b.npy", "a_b.npy", "c d.npy")):
+        np.save(folder / name, np.full((4, 4), number, np.float32))
+    (folder / "c_d.npy").write_bytes(b"broken")
+    result, _ = collect(folder, tmp_path / "d")
+    dataset = open_dataset(tmp_path / "d")
+    assert dataset.column("path").tolist() == ["images/a_b.npy", "images/a_b-2.npy", "images/c_d.npy"]
+    assert [dataset.image(row).data.max() for row in range(3)] == [0, 1, 2]
+    assert [failure["id"] for failure in result["failures"]] == ["c_d"]
+    assert len(list((tmp_path / "d/images").iterdir())) == 3
+
+
+def test_a_bad_pair_leaves_no_file(tmp_path):
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for name in ("x.npy", "y.npy", "z.npy"):
+        np.save(folder / name, np.ones((4, 4), np.float32))
+    (folder / "bad.npy").write_bytes(b"broken")
+    (folder / "labels.csv").write_text("image,target\nx.npy,y.npy\nz.npy,bad.npy\n")
+    collect(folder, tmp_path / "[red]d")
+    dataset = open_dataset(tmp_path / "[red]d")
+    assert [p.name for p in (dataset.root / "images").iterdir()] == ["x.npy"]
+    assert dataset.column("target_sha256").tolist() == [hashlib.sha256((folder / "y.npy").read_bytes()).hexdigest()]
+
+
+def test_a_path_in_brackets_is_told_as_it_is(tmp_path, blobs):
+    _, told = collect(blobs(4), tmp_path / "[red]d")
+    assert told.strip().splitlines()[-1] == str(tmp_path / "[red]d")
+
+
 def test_what_is_wrong_is_told(tmp_path, blobs):
     with pytest.raises(ConfigError, match="needs --path DIR"):
         run(Settings(source="folder", out=tmp_path / "d"), Console(quiet=True))
@@ -107,3 +140,16 @@ def test_what_is_wrong_is_told(tmp_path, blobs):
     with pytest.raises(DataError, match="exists already; choose another --out"):
         collect(blobs(), tmp_path / "full")
     assert not (tmp_path / "d").exists()
+
+
+def test_planes_that_a_labels_csv_tells_apart_are_refused_and_lose_nothing(tmp_path):
+    folder = tmp_path / "images"
+    folder.mkdir()
+    fits.PrimaryHDU(np.random.default_rng(0).normal(size=(3, 8, 8)).astype(np.float32)).writeto(folder / "c.fits")
+    (folder / "labels.csv").write_text("file,plane,label\nc.fits,0,a\nc.fits,1,b\nc.fits,2,a\n")
+    assert open_dataset(folder).column("label").tolist() == ["a", "b", "a"]
+    with pytest.raises(DataError, match=r"tells the planes of c\.fits apart"):
+        collect(folder, tmp_path / "d")
+    (folder / "labels.csv").write_text("file,plane,label\nc.fits,0,a\nc.fits,2,a\n")
+    with pytest.raises(DataError, match=r"tells the planes of c\.fits apart"):
+        collect(folder, tmp_path / "d")

@@ -323,7 +323,7 @@ def test_one_bad_image_never_loses_the_others(world, tmp_path):
     bad = [tmp_path / name for name in ("bad.npy", "blank.npy", "colour.npy", "missing.npy")]
     result = ask(world / "runs" / "first", good[0], bad[0], good[1], *bad[1:], good[2], out=tmp_path / "p.csv")
     assert [row["file"] for row in table(tmp_path / "p.csv")] == [str(path) for path in good]
-    failures = table(tmp_path / "failures.csv")
+    failures = table(tmp_path / "p-failures.csv")
     assert failures == result["failures"]
     assert [row["file"] for row in failures] == [str(path) for path in bad]
     assert "3 channels" in failures[2]["error"]

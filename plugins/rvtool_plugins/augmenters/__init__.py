@@ -12,19 +12,19 @@ from rvtool import Component, Config, hookimpl
 class RotateFlipConfig(Config):
     """Settings of turns and mirror images."""
 
-    max_angle_deg: float = Field(180.0, ge=0, le=180, description="largest turn to either side, in degrees")
+    max_angle_deg: float = Field(180.0, ge=0, le=180, description="Largest turn to either side, in degrees.")
     step_deg: float = Field(
-        90.0, ge=0, le=180, description="turn by multiples of this, in degrees (90 keeps every value); 0: any angle"
+        90.0, ge=0, le=180, description="Turn by multiples of this, in degrees (90 keeps every value); 0: any angle."
     )
-    flip_probability: float = Field(0.5, ge=0, le=1, description="part of the images that are mirrored")
-    interpolation: Literal["bilinear", "nearest"] = Field("bilinear", description="how turned pixels are made")
+    flip_probability: float = Field(0.5, ge=0, le=1, description="Part of the images that are mirrored.")
+    interpolation: Literal["bilinear", "nearest"] = Field("bilinear", description="How turned pixels are made.")
 
 
 class ShiftConfig(Config):
     """Settings of shifts."""
 
-    max_shift_px: float = Field(3.0, ge=0, description="largest shift along each axis, in pixels of the image")
-    interpolation: Literal["bilinear", "nearest"] = Field("bilinear", description="how shifted pixels are made")
+    max_shift_px: float = Field(3.0, ge=0, description="Largest shift along each axis, in pixels of the image.")
+    interpolation: Literal["bilinear", "nearest"] = Field("bilinear", description="How shifted pixels are made.")
 
 
 @hookimpl

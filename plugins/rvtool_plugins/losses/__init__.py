@@ -14,15 +14,15 @@ Balance = Literal["none", "balanced"]
 class CrossEntropyConfig(Config):
     """Settings of the cross entropy."""
 
-    label_smoothing: float = Field(0.0, ge=0, lt=1, description="part of each label that is spread over all classes")
-    class_weights: Balance = Field("none", description="'balanced' weighs classes by their inverse frequency")
+    label_smoothing: float = Field(0.0, ge=0, lt=1, description="Part of each label that is spread over all classes.")
+    class_weights: Balance = Field("none", description="'balanced' weighs classes by their inverse frequency.")
 
 
 class FocalConfig(Config):
     """Settings of the focal loss."""
 
-    gamma: float = Field(2.0, ge=0, description="how much well classified images are played down; 0: cross entropy")
-    alpha: Balance = Field("none", description="'balanced' weighs classes by their inverse frequency")
+    gamma: float = Field(2.0, ge=0, description="How much well classified images are played down; 0: cross entropy.")
+    alpha: Balance = Field("none", description="'balanced' weighs classes by their inverse frequency.")
 
 
 @hookimpl

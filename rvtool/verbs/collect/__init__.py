@@ -21,7 +21,7 @@ class Settings(Config):
     out: Path | None = Field(None, description="Dataset folder to make. Default: data/SOURCE.")
     split: str = Field("70/15/15", description="Parts of train, val and test, dealt by group and class.")
     group_arcmin: float | None = Field(
-        None, ge=0, description="Images closer than this share a group, arcmin. Default: one cutout's side."
+        None, ge=0, description="Images closer than this share a group, arcmin. Default: one cutout's diagonal."
     )
     seed: int = Field(0, ge=0, description="Seed of the split.")
     base_url: str = Field("", description="Talk to this address instead of the source's own.")

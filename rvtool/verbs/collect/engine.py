@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import math
 import re
 import time
 from dataclasses import asdict, replace
@@ -46,6 +47,7 @@ def collect(settings: Settings, console: Console) -> dict[str, Any]:
     out = settings.out or Path("data") / settings.source
     failures: list[dict[str, str]] = []
     sides: dict[str, dict[str, Any]] = {}
+    taken: set[str] = set()
     with DatasetWriter(out) as writer, counted(console, "collecting") as progress:
         block: list[dict[str, Any]] = []
         pace = 1 / (settings.max_rate or source.info.max_rate_per_s)
@@ -57,7 +59,7 @@ def collect(settings: Settings, console: Console) -> dict[str, Any]:
             try:
                 if not isinstance(answer, Found):
                     raise DataError(answer.reason)
-                block += _keep(writer, source, target, answer, sides)
+                block += _keep(writer, source, target, answer, sides=sides, taken=taken)
             except DataError as error:
                 failures.append({"id": target.id, "reason": str(error)})
             if len(block) >= ROWS_A_BLOCK:
@@ -83,15 +85,16 @@ def collect(settings: Settings, console: Console) -> dict[str, Any]:
         dataset, told = writer.finish(info, settings.split, settings.seed, settings.group_arcmin)
     counts = dict(zip(*_counted(dataset.column("split")), strict=True))
     parts = ", ".join(f"{counts.get(part, 0)} {part}" for part in ("train", "val", "test"))
-    console.print(f"{len(dataset)} images: {parts}; {told}", highlight=False, soft_wrap=True)
+    console.print(f"{len(dataset)} images: {parts}; {told}", markup=False, highlight=False, soft_wrap=True)
     if failures:
         console.print(
             f"{len(failures)} could not be had ({out / 'failures.csv'}); the first: {failures[0]['reason']}",
             style="yellow",
+            markup=False,
             highlight=False,
             soft_wrap=True,
         )
-    console.print(str(out), highlight=False, soft_wrap=True)
+    console.print(str(out), markup=False, highlight=False, soft_wrap=True)
     return {
         "dataset": str(out),
         "images": len(dataset),
@@ -121,36 +124,61 @@ def _ask(source: Source, target: Target, settings: Settings, pace_s: float) -> F
 
 
 def _keep(
-    writer: DatasetWriter, source: Source, target: Target, found: Found, sides: dict[str, dict[str, Any]]
+    writer: DatasetWriter,
+    source: Source,
+    target: Target,
+    found: Found,
+    *,
+    sides: dict[str, dict[str, Any]],
+    taken: set[str],
 ) -> list[dict[str, Any]]:
     """Write an image, read it back, and make a row for each of its planes."""
-    path, images = _store(writer, "images", target, found)
+    name = _file_name(target.id, found, taken)
+    path, images = _store(writer, f"images/{name}{found.suffix}", found)
     row: dict[str, Any] = {"path": path, "sha256": hashlib.sha256(found.body).hexdigest()}
     known = {k: v for k, v in asdict(source.info).items() if k in ("unit", "pixel_arcsec")} | {"beam": source.info.beam}
     if found.pair is not None:
-        row["target_path"], pair_images = _store(writer, "targets", target, found.pair)
+        try:
+            row["target_path"], pair_images = _store(writer, f"targets/{name}{found.pair.suffix}", found.pair)
+        except DataError:
+            (writer.out / path).unlink()
+            raise
+        row["target_sha256"] = hashlib.sha256(found.pair.body).hexdigest()
         sides.setdefault("target", side_of(pair_images[0]))
     sides.setdefault("image", side_of(images[0], **known))
     rows = []
+    told = None
+    if target.ra_deg is not None and target.dec_deg is not None and math.isfinite(target.ra_deg + target.dec_deg):
+        told = (target.ra_deg, target.dec_deg)
     for image in images:
-        centre = (target.ra_deg, target.dec_deg) if target.ra_deg is not None else image.centre
+        centre = told or image.centre
         place = {"ra_deg": centre[0], "dec_deg": centre[1]} if centre else {}
         name = f"{target.id}:{image.plane}" if len(images) > 1 else target.id
         rows.append({"id": name, **row, "plane": image.plane, **place, **target.columns, **found.columns})
     return rows
 
 
-def _store(writer: DatasetWriter, folder: str, target: Target, found: Found) -> tuple[str, list[Image]]:
-    """Write bytes into the dataset, and make sure that they are an image with at least one known pixel."""
+def _file_name(name: str, found: Found, taken: set[str]) -> str:
+    """Make a file name of an id, without its suffix; numbered from 2 where another image has it already."""
     # an id may hold folders, but never leads out of the dataset
-    name = "/".join(part for part in UNSAFE.sub("_", target.id).split("/") if part.strip("."))
-    path = f"{folder}/{name or 'image'}{found.suffix}"
+    safe = "/".join(part for part in UNSAFE.sub("_", name).split("/") if part.strip("."))
+    base = safe.removesuffix(found.suffix).rstrip("/") or "image"
+    number, free = 1, base
+    while f"{free}{found.suffix}".casefold() in taken:  # some file systems do not tell A from a
+        number += 1
+        free = f"{base}-{number}"
+    taken.add(f"{free}{found.suffix}".casefold())
+    return free
+
+
+def _store(writer: DatasetWriter, path: str, found: Found) -> tuple[str, list[Image]]:
+    """Write bytes into the dataset, and make sure that they are an image with at least one known pixel."""
     file = writer.out / path
     writer.write(path, found.body)
     try:
         images = [image for image in planes(file) if image.mask.any()]
         if not images:
-            raise DataError(f"{target.id}{found.suffix} has not one known pixel (all NaN).")
+            raise DataError(f"{file.name} has not one known pixel (all NaN).")
     except DataError:
         file.unlink()
         raise

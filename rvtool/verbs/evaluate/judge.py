@@ -176,7 +176,8 @@ def _compare(
         pairs.append({"first": first.name, "second": other.name, **found})
         console.print(comparison_table(found, first.name, other.name))
     over = {}
-    for name in METRICS:
+    alike = len({one.answers.classes for one in asked}) == 1  # a mean over other questions says nothing
+    for name in METRICS if alike else ():
         values = [metrics[name]["value"] for metrics in judged.values() if metrics[name]["value"] is not None]
         spread = statistics.stdev(values) if len(values) > 1 else None
         over[name] = {"mean": statistics.fmean(values) if values else None, "standard_deviation": spread}

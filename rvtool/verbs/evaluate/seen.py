@@ -106,7 +106,7 @@ def _left_out(run: Run, material: Material) -> list[str]:
 
 
 def _near(run: Run, material: Material, mine: np.ndarray, rows: np.ndarray) -> list[str]:
-    """Tell of judged images, new in their pixels, whose centre lies within a cutout's side of a seen one's."""
+    """Tell of judged images, new in their pixels, whose centre lies within a cutout's diagonal of a seen one's."""
     from astropy.coordinates import SkyCoord
 
     ra, dec = run.known.places("train", "val")
@@ -118,7 +118,8 @@ def _near(run: Run, material: Material, mine: np.ndarray, rows: np.ndarray) -> l
     if not here.size:
         return []
     side = run.data.image
-    reach = side.pixel_arcsec * max(side.height, side.width) / 60 if side.pixel_arcsec else FALLBACK_GROUP_ARCMIN
+    diagonal = np.hypot(side.height, side.width)  # px
+    reach = side.pixel_arcsec * diagonal / 60 if side.pixel_arcsec else FALLBACK_GROUP_ARCMIN
     places, seen = SkyCoord(*here, unit="deg"), SkyCoord(ra, dec, unit="deg")
     near = int((places.match_to_catalog_sky(seen)[1].arcmin < reach).sum())
     if not near:

@@ -50,7 +50,7 @@ class Settings(Config):
     set: dict[str, Any] = Field({}, description="Settings of losses and augmenters, as loss.focal.gamma=1.5.")
 
     crop: int | None = Field(
-        None, ge=0, description="Central square that the model sees, px (0: all). Default: the model's."
+        None, ge=0, le=16384, description="Central square that the model sees, px (0: all). Default: the model's."
     )
     stretch: Literal["linear", "sqrt", "asinh"] | None = Field(
         None, description="Curve from brightness to the model's input. Default: the model's."

@@ -92,7 +92,7 @@ class _Training:
                 raise DataError(f"{error}; {self._kept()}; {ADVICE}.") from None
             except SystemExit:  # what Lightning makes of Ctrl-C, once all is put down
                 self._finish("interrupted")
-                how = f"go on with: rvtool train --resume {path}"
+                how = f"{'go on' if self.keeper.best is not None else 'begin again'} with: rvtool train --resume {path}"
                 raise DataError(f"Interrupted; {self._kept()}; {how}") from None
             except Exception:
                 with suppress(DataError):  # a full disk must not hide what went wrong

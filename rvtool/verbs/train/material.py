@@ -16,6 +16,8 @@ from rvtool.learning import Model
 from rvtool.report.progress import counted
 from rvtool.verbs.train import Settings
 
+MOST_CLASSES = 200
+
 
 def make_batches(settings: Settings, kind: type[Model], console: Console) -> Batches:
     """Open, filter, split and pack the data, and fit the stretch on its training part."""
@@ -60,7 +62,7 @@ def _material(settings: Settings, kind: type[Model], crop: int, console: Console
             told = f"{len(failures)} images cannot be used and are left out; the first: {first}"
             console.print(told, style="yellow", highlight=False, markup=False, soft_wrap=True)
     if settings.fold is not None:
-        test = dataset.column("fold") == settings.fold
+        test = dataset.words("fold") == str(settings.fold)
         near = np.isin(dataset.column("group"), dataset.column("group")[test]) & ~test
         told = f"fold {settings.fold} is held out; {near.sum()} other images share sky with it and train nothing"
         console.print(told, highlight=False, markup=False, soft_wrap=True)
@@ -75,6 +77,11 @@ def _material(settings: Settings, kind: type[Model], crop: int, console: Console
 def _check_classes(material: Material) -> None:
     """Refuse a class that cannot be learnt or cannot be judged."""
     assert material.labels is not None
+    if len(material.info.classes) > MOST_CLASSES:
+        raise DataError(
+            f"Column '{material.info.label_column}' of {material.dataset.root} has {len(material.info.classes)} "
+            "values, which are numbers rather than classes; choose another --label-column."
+        )
     for split in ("train", "val"):
         present = set(material.labels[material.rows(split)])
         missing = [name for number, name in enumerate(material.info.classes) if number not in present]
@@ -82,7 +89,7 @@ def _check_classes(material: Material) -> None:
             column = material.info.label_column
             raise DataError(
                 f"{material.dataset.root}: the {split} part has no image of class {', '.join(missing)}; add images, "
-                f"make the dataset with another --split, or choose the classes with --where {column}=A,B."
+                f"make the dataset with another --split, or name the classes to keep with --where {column}=ONE,ANOTHER."
             )
 
 

@@ -83,7 +83,7 @@ def describe(settings: Settings, kind: type[Model], material: Material, device: 
         "model": settings.model,
         "model_version": plugins.version_of("model", settings.model),
         "config": plugins.component("model", settings.model).configure(settings.config).model_dump(mode="json"),
-        "losses": [f"{part.name}:{part.weight!r}" for part in losses.parts],
+        "losses": [f"{part.name}:{repr(part.weight).removesuffix('.0')}" for part in losses.parts],
         "settings": settings.model_dump(mode="json"),
         "seed": settings.seed,
         "device": device,

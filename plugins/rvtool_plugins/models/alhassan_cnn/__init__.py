@@ -12,11 +12,11 @@ from rvtool.learning import ModelConfig
 class AlhassanCNNConfig(ModelConfig):
     """Settings of the network."""
 
-    channels: Sizes = Field((32, 64, 194), min_length=1, description="channels of each convolution, as '32,64,194'")
-    kernel: int = Field(3, ge=1, le=15, description="side of each convolution's kernel, in pixels")
-    hidden: int = Field(194, ge=1, description="neurons of the dense layer")
-    dropout: float = Field(0.3, ge=0, lt=1, description="part of the dense layer that is dropped in training")
-    batch_norm: bool = Field(True, description="normalise after each convolution (the published network does not)")
+    channels: Sizes = Field((32, 64, 194), min_length=1, description="Channels of each convolution, as '32,64,194'.")
+    kernel: int = Field(3, ge=1, le=15, description="Side of each convolution's kernel, in pixels.")
+    hidden: int = Field(194, ge=1, description="Neurons of the dense layer.")
+    dropout: float = Field(0.3, ge=0, lt=1, description="Part of the dense layer that is dropped in training.")
+    batch_norm: bool = Field(True, description="Normalise after each convolution (the published network does not).")
 
 
 @hookimpl

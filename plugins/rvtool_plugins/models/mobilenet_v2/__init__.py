@@ -13,11 +13,11 @@ from rvtool.learning import ModelConfig
 class MobileNetV2Config(ModelConfig):
     """Settings of the network."""
 
-    width: float = Field(1.0, gt=0, le=4, description="channels of each layer, as a multiple of the published ones")
+    width: float = Field(1.0, gt=0, le=4, description="Channels of each layer, as a multiple of the published ones.")
     stem_stride: Literal[1, 2] = Field(
-        1, description="stride of the first convolution: 1 keeps sources of few pixels apart, 2 is as published"
+        1, description="Stride of the first convolution: 1 keeps sources of few pixels apart, 2 is as published."
     )
-    dropout: float = Field(0.3, ge=0, lt=1, description="part of the features that is dropped in training")
+    dropout: float = Field(0.3, ge=0, lt=1, description="Part of the features that is dropped in training.")
 
 
 @hookimpl

@@ -15,33 +15,33 @@ CLASSES = ("FRI", "FRII", "Bent", "Compact")
 class RadioGalaxyConfig(Config):
     """What is simulated, and how it is observed. The defaults are those of the FIRST survey."""
 
-    classes: Names = Field(CLASSES, min_length=1, description="classes to simulate, in equal parts, in this order")
-    size: int = Field(150, ge=16, le=4096, description="side of an image, pixels")
-    pixel_arcsec: float = Field(1.8, gt=0, description="side of a pixel, arcsec")
-    beam_major_arcsec: float = Field(5.4, gt=0, description="restoring beam, major axis (FWHM), arcsec")
-    beam_minor_arcsec: float = Field(0.0, ge=0, description="restoring beam, minor axis (FWHM), arcsec; 0 = circular")
-    beam_angle_deg: float = Field(0.0, ge=-180, le=180, description="position angle of the beam, north to east, deg")
-    rms_jy_beam: float = Field(1.5e-4, ge=0, description="rms of the noise, Jy/beam; 0 = none")
+    classes: Names = Field(CLASSES, min_length=1, description="Classes to simulate, in equal parts, in this order.")
+    size: int = Field(150, ge=16, le=4096, description="Side of an image, pixels.")
+    pixel_arcsec: float = Field(1.8, gt=0, description="Side of a pixel, arcsec.")
+    beam_major_arcsec: float = Field(5.4, gt=0, description="Restoring beam, major axis (FWHM), arcsec.")
+    beam_minor_arcsec: float = Field(0.0, ge=0, description="Restoring beam, minor axis (FWHM), arcsec; 0 = circular.")
+    beam_angle_deg: float = Field(0.0, ge=-180, le=180, description="Position angle of the beam, north to east, deg.")
+    rms_jy_beam: float = Field(1.5e-4, ge=0, description="Rms of the noise, Jy/beam; 0 = none.")
     noise_fwhm_beams: float = Field(
-        0.71, ge=0.5, le=2, description="what white noise is convolved with, in beams; 0.71: it correlates as the beam"
+        0.71, ge=0.5, le=2, description="What white noise is convolved with, in beams; 0.71: it correlates as the beam."
     )
-    snr_min: float = Field(15.0, ge=0, description="faintest peak, in units of the noise's rms (see simulator.py)")
-    flux_min_jy: float = Field(0.01, gt=0, description="faintest integrated flux, Jy")
-    flux_max_jy: float = Field(0.5, gt=0, description="brightest integrated flux, Jy")
-    las_min_arcsec: float = Field(12.0, gt=0, description="smallest angular size of a resolved source, arcsec")
-    las_max_arcsec: float = Field(0.0, ge=0, description="largest angular size, arcsec; 0 = 3/4 of the image's side")
-    offset_arcsec: float = Field(2.0, ge=0, description="scatter of the core about the image's centre, arcsec an axis")
+    snr_min: float = Field(15.0, ge=0, description="Faintest peak, in units of the noise's rms; wins over flux_max_jy.")
+    flux_min_jy: float = Field(0.01, gt=0, description="Faintest integrated flux, Jy.")
+    flux_max_jy: float = Field(0.5, gt=0, description="Brightest integrated flux, Jy.")
+    las_min_arcsec: float = Field(12.0, gt=0, description="Smallest angular size of a resolved source, arcsec.")
+    las_max_arcsec: float = Field(0.0, ge=0, description="Largest angular size, arcsec; 0 = 3/4 of the image's side.")
+    offset_arcsec: float = Field(2.0, ge=0, description="Scatter of the core about the image's centre, arcsec an axis.")
     angle_prior: Literal["uniform", "observed"] = Field(
-        "observed", description="distribution of the bending angle: uniform, or as observed by Garon et al. 2019"
+        "observed", description="Distribution of the bending angle: uniform, or as observed by Garon et al. 2019."
     )
-    straight_to_deg: float = Field(20.0, ge=0, le=180, description="largest bending angle of FRI and FRII, deg")
-    bent_from_deg: float = Field(20.0, ge=0, le=180, description="smallest bending angle of Bent, deg")
+    straight_to_deg: float = Field(20.0, ge=0, le=180, description="Largest bending angle of FRI and FRII, deg.")
+    bent_from_deg: float = Field(20.0, ge=0, le=180, description="Smallest bending angle of Bent, deg.")
     field_sources_per_deg2: float = Field(
-        90.0, ge=0, le=1e5, description="unrelated point sources above 1 mJy, per square degree"
+        90.0, ge=0, le=1e5, description="Unrelated point sources above 1 mJy, per square degree."
     )
     priors: str = Field(
         "",
-        description="real dataset or table (.parquet, .csv) whose fluxes, sizes and angles replace the stated ones",
+        description="Real dataset or table (.parquet, .csv) whose fluxes, sizes and angles replace the stated ones.",
     )
 
     @field_validator("classes")
