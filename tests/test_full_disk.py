@@ -65,5 +65,6 @@ def test_a_full_disk_is_told_and_loses_nothing(tmp_path, blobs, verb):
     assert done.returncode == 1, done.stderr
     assert "Traceback" not in done.stderr
     assert "full" in done.stderr.strip().splitlines()[-1]
+    assert verb != "collect" or "failures.csv" not in done.stderr
     assert not list(tmp_path.rglob("*.partial"))
     assert len(list(data.rglob("*.png"))) == 40

@@ -122,7 +122,7 @@ def run(settings: Settings, console: Console) -> dict[str, Any]:
     splits = {part: parts.count(part) for part in ("train", "val", "test")}
     told = ", ".join(f"{number} {part}" for part, number in splits.items())
     console.print(f"Simulated {settings.count} images ({told}).")
-    console.print(str(job.out), soft_wrap=True)
+    console.print(str(job.out), markup=False, highlight=False, soft_wrap=True)
     return {"out": str(job.out), "images": settings.count, "splits": splits, "headline": f"{settings.count} images"}
 
 

@@ -16,7 +16,7 @@ from rich.console import Console
 
 from rvtool import plugins
 from rvtool.data.dataset import side_of
-from rvtool.data.files import write_bytes
+from rvtool.data.files import FULL, write_bytes
 from rvtool.data.fits import Image, planes
 from rvtool.data.splits import parse_fractions
 from rvtool.data.writer import DatasetWriter
@@ -61,6 +61,8 @@ def collect(settings: Settings, console: Console) -> dict[str, Any]:
                     raise DataError(answer.reason)
                 block += _keep(writer, source, target, answer, sides=sides, taken=taken)
             except DataError as error:
+                if getattr(error.__cause__, "errno", None) in FULL:
+                    raise  # no further image can be kept: that is no fault of this one
                 failures.append({"id": target.id, "reason": str(error)})
             if len(block) >= ROWS_A_BLOCK:
                 writer.rows(_columns(block))
