@@ -84,7 +84,7 @@ def start(tmp_path, data, out, *more):
     command = [sys.executable, "-m", "rvtool", "train", "alhassan-cnn", "--data", str(data), "--out", str(out)]
     command += [
         "--epochs",
-        "6",
+        "20",
         "--batch-size",
         "4",
         "--crop",
