@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 from dataclasses import asdict
 from math import inf, isnan
@@ -181,11 +179,7 @@ def _plain(report: FileReport) -> dict[str, Any]:
 
 
 def _write_failures(failures: list[dict[str, str]], path: Path, console: Console) -> None:
-    from rvtool.data.files import write_bytes
+    from rvtool.report.tables import write_csv
 
-    text = io.StringIO()
-    writer = csv.DictWriter(text, ["file", "error"])
-    writer.writeheader()
-    writer.writerows(failures)
-    write_bytes(path, text.getvalue().encode())
+    write_csv(path, ("file", "error"), (failure.values() for failure in failures))
     console.print(f"Not compressed: {len(failures)}, see {path}", markup=False, highlight=False, soft_wrap=True)

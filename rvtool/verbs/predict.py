@@ -85,7 +85,7 @@ def run(settings: Settings, console: Console) -> dict[str, Any]:
         if not names and len(failures) == 1:
             raise DataError(failures[0]["error"])
         listed = settings.out.with_name(f"{settings.out.stem}-failures.csv")
-        write_csv(listed, ("file", "error"), (tuple(failure.values()) for failure in failures))
+        write_csv(listed, ("file", "error"), (failure.values() for failure in failures))
         told = f"{len(failures)} images could not be used, see {listed}"
         if not names:
             raise DataError(f"{told}; the first: {failures[0]['error']}")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import math
 import re
 import time
@@ -16,13 +14,14 @@ from rich.console import Console
 
 from rvtool import plugins
 from rvtool.data.dataset import side_of
-from rvtool.data.files import FULL, write_bytes
+from rvtool.data.files import FULL
 from rvtool.data.fits import Image, planes
 from rvtool.data.splits import parse_fractions
 from rvtool.data.writer import DatasetWriter
 from rvtool.errors import ConfigError, DataError, SourceError
 from rvtool.kinds import Absent, Fatal, Found, Retry, Source, Target
 from rvtool.report.progress import counted
+from rvtool.report.tables import write_csv
 from rvtool.verbs.collect import Settings
 from rvtool.verbs.collect.transport import fetch
 
@@ -68,7 +67,7 @@ def collect(settings: Settings, console: Console) -> dict[str, Any]:
                 writer.rows(_columns(block))
                 block = []
         if failures:
-            write_bytes(out / "failures.csv", _as_csv(failures))
+            write_csv(out / "failures.csv", ("id", "reason"), (failure.values() for failure in failures))
         if block:
             writer.rows(_columns(block))
         elif not sides:
@@ -197,11 +196,3 @@ def _counted(values: Any) -> tuple[list[str], list[int]]:
 
     names, counts = np.unique(values.astype(str), return_counts=True)
     return names.tolist(), counts.tolist()
-
-
-def _as_csv(rows: list[dict[str, str]]) -> bytes:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue().encode()
