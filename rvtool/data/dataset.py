@@ -63,9 +63,7 @@ class Dataset:
         ConfigError
             There is no such column; the nearest are named.
         """
-        if name not in self.table.column_names:
-            raise unknown("column", name, self.table.column_names, hint=f"(in {self.root})")
-        return self.table[name].to_numpy(zero_copy_only=False)
+        return self._known(name).to_numpy(zero_copy_only=False)
 
     def words(self, name: str) -> np.ndarray:
         """Return a column as words, ``(N,)`` of str, or None where it says nothing; whole numbers have no point.
@@ -75,9 +73,12 @@ class Dataset:
         ConfigError
             There is no such column; the nearest are named.
         """
+        return words_of(self._known(name))
+
+    def _known(self, name: str) -> pa.ChunkedArray:
         if name not in self.table.column_names:
             raise unknown("column", name, self.table.column_names, hint=f"(in {self.root})")
-        return words_of(self.table[name])
+        return self.table[name]
 
     def take(self, rows: np.ndarray) -> Dataset:
         """Return the dataset of some rows (numbers, or a mask)."""
@@ -241,16 +242,29 @@ def _first_good(dataset: Dataset, read: Callable[[int], Image]) -> Image:
 
 def side_of(image: Image, **known: Any) -> dict[str, Any]:
     """Describe one side of a dataset from an image of it; `known` facts (of a survey) fill what the header lacks."""
-    side: dict[str, Any] = {"axes": "sky", "unit": image.unit or known.get("unit", "")}
     pixel = image.pixel_arcsec or known.get("pixel_arcsec")
-    if pixel:
-        side["pixel_arcsec"] = round(float(pixel), 6)
-    beam = image.beam or known.get("beam")
-    if beam:
-        side |= {"beam_major_arcsec": beam.major_arcsec, "beam_minor_arcsec": beam.minor_arcsec}
-        side["beam_angle_deg"] = beam.angle_deg
-    side |= {"channels": int(image.data.shape[0]), "height": image.data.shape[1], "width": image.data.shape[2]}
-    return side
+    channels, height, width = image.data.shape
+    return write_side(
+        Side(
+            channels,
+            height,
+            width,
+            unit=image.unit or known.get("unit", ""),
+            pixel_arcsec=round(float(pixel), 6) if pixel else None,
+            beam=image.beam or known.get("beam"),
+        )
+    )
+
+
+def write_side(side: Side) -> dict[str, Any]:
+    """Describe a side as ``dataset.toml`` has it; `read_side` is the way back."""
+    described: dict[str, Any] = {"axes": side.axes, "unit": side.unit}
+    if side.pixel_arcsec is not None:
+        described["pixel_arcsec"] = side.pixel_arcsec
+    if side.beam is not None:
+        described |= {"beam_major_arcsec": side.beam.major_arcsec, "beam_minor_arcsec": side.beam.minor_arcsec}
+        described["beam_angle_deg"] = side.beam.angle_deg
+    return {**described, "channels": side.channels, "height": side.height, "width": side.width}
 
 
 def read_side(side: Mapping[str, Any], channels: int, height: int, width: int) -> Side:

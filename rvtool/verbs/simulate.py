@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,6 +91,7 @@ def run(settings: Settings, console: Console) -> dict[str, Any]:
     DataError
         The output folder exists, or the disk is full.
     """
+    from rvtool.data.dataset import write_side
     from rvtool.data.splits import parse_fractions
     from rvtool.data.writer import DatasetWriter
     from rvtool.plugins import component, components, version_of
@@ -116,7 +117,7 @@ def run(settings: Settings, console: Console) -> dict[str, Any]:
             "seed": settings.seed,
             "settings": {key: value for key, value in chosen.model_dump(mode="json").items() if value is not None},
         }
-        sides = {name: _described(side) for name, side in _sides(simulator).items()}
+        sides = {name: write_side(side) for name, side in _sides(simulator).items()}
         dataset, _ = writer.finish({**sides, "source": source}, split=settings.split, seed=settings.seed)
     parts = dataset.column("split").tolist()
     splits = {part: parts.count(part) for part in ("train", "val", "test")}
@@ -265,17 +266,6 @@ def _fits(cube: np.ndarray, side: Side) -> bytes:
     stream = io.BytesIO()
     fits.PrimaryHDU(cube, header).writeto(stream)
     return stream.getvalue()
-
-
-def _described(side: Side) -> Mapping[str, Any]:
-    """Describe a side as ``dataset.toml`` has it."""
-    described: dict[str, Any] = {"axes": side.axes, "unit": side.unit}
-    if side.pixel_arcsec is not None:
-        described["pixel_arcsec"] = side.pixel_arcsec
-    if side.beam is not None:
-        described |= {"beam_major_arcsec": side.beam.major_arcsec, "beam_minor_arcsec": side.beam.minor_arcsec}
-        described["beam_angle_deg"] = side.beam.angle_deg
-    return {**described, "channels": side.channels, "height": side.height, "width": side.width}
 
 
 def _device(name: str) -> str:
