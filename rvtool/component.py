@@ -77,9 +77,10 @@ def validate(config: type[BaseModel], settings: Mapping[str, Any], where: str) -
     """
     from pydantic import ValidationError
 
+    from rvtool.config import field_name
     from rvtool.errors import unknown
 
-    named = {key.replace("-", "_"): value for key, value in settings.items()}
+    named = {field_name(key): value for key, value in settings.items()}
     for key in named:
         if key not in config.model_fields:
             raise unknown("setting", key, config.model_fields, hint=f"(settings of {where})")

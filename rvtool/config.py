@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import keyword
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, PositiveInt
@@ -15,6 +16,17 @@ class Config(BaseModel):
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+def field_name(key: str) -> str:
+    """Return the field that a person means: ``size-arcmin`` is `size_arcmin`, ``class`` is `class_`."""
+    name = key.replace("-", "_")
+    return f"{name}_" if keyword.iskeyword(name) else name
+
+
+def typed_name(field: str) -> str:
+    """Return a field's name as a person types it: the inverse of `field_name`."""
+    return field.removesuffix("_").replace("_", "-")
 
 
 def _split(value: Any) -> Any:

@@ -4,6 +4,7 @@ RvtoolError                every error that the command line prints as one sente
 ├── ConfigError            a setting, a name or a recipe that a person typed is wrong: say the nearest right one
 ├── PluginError            a plugin is broken, or does not keep its kind's contract: name the distribution
 ├── DataError              a file, a dataset or a run cannot be used as it is: name it and say what to do
+│   └── FullDiskError      nothing more can be written: no fault of the image at hand, so a batch stops
 └── SourceError            a remote service refused, vanished or sent nonsense: name the service and the request
 
 Anything else that reaches the command line is a bug and shows its traceback.
@@ -29,6 +30,10 @@ class PluginError(RvtoolError):
 
 class DataError(RvtoolError):
     """A file, a dataset or a run cannot be used as it is."""
+
+
+class FullDiskError(DataError):
+    """The disk, the quota or the file is full; nothing more can be written."""
 
 
 class SourceError(RvtoolError):

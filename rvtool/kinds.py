@@ -70,7 +70,10 @@ class DataInfo:
 
 @dataclass(frozen=True)
 class Target:
-    """Something to fetch: an identifier, a position where there is one, and further columns for the manifest."""
+    """Something to fetch: an identifier, a position where there is one, and further columns for the manifest.
+
+    The column ``label`` is the object's class.
+    """
 
     id: str
     ra_deg: float | None = None
@@ -80,17 +83,35 @@ class Target:
 
 @dataclass(frozen=True)
 class Request:
-    """What to ask for: a URL (``file:`` for local files), a body for POST, and the pair's other image."""
+    """What to ask for: a URL (``file:`` for local files), a body for POST, and the pair's other image.
+
+    Attributes
+    ----------
+    params
+        The query; encoded by the core.
+    shared
+        Many targets need this very reply (a survey frame, a catalogue): it is fetched once and kept in the cache.
+    """
 
     url: str
     params: dict[str, str] = field(default_factory=dict)
     body: bytes | None = None
     pair: Request | None = None
+    content_type: str = "application/x-www-form-urlencoded"
+    shared: bool = False
 
 
 @dataclass(frozen=True)
 class Reply:
-    """What came back, for the pair's other image too."""
+    """What came back, for the pair's other image too.
+
+    Attributes
+    ----------
+    status
+        The HTTP status; 0 where no whole reply came (no connection, cut off, too slow), with the reason as the body.
+    headers
+        Their names in lower case.
+    """
 
     request: Request
     status: int
@@ -107,6 +128,21 @@ class Found:
     suffix: str
     columns: dict[str, Any] = field(default_factory=dict)
     pair: Found | None = None
+
+
+@dataclass(frozen=True)
+class Further:
+    """The reply leads to another request, whose reply the source reads next."""
+
+    request: Request
+
+
+@dataclass(frozen=True)
+class Listed:
+    """Targets out of a catalogue, and the request of the next page where there is one."""
+
+    targets: tuple[Target, ...]
+    further: Request | None = None
 
 
 @dataclass(frozen=True)
@@ -132,32 +168,110 @@ class Fatal:
 
 
 @dataclass(frozen=True)
+class Box:
+    """A part of the sky between two right ascensions and two declinations, degrees ICRS; `ra_min` > `ra_max` wraps."""
+
+    ra_min: float
+    ra_max: float
+    dec_min: float
+    dec_max: float
+
+
+@dataclass(frozen=True)
 class SourceInfo:
-    """Facts of a survey and its service."""
+    """Facts of a survey and its service.
+
+    Attributes
+    ----------
+    base_url
+        What every request's URL begins with (scheme and host), unless it is one of `further_urls`. Users replace
+        them all with ``--base-url`` or the variable ``RVTOOL_BASE_URL_<NAME>``.
+    mirrors
+        Other addresses of the same service, tried when it is down.
+    pixel_arcsec, field_arcmin
+        Side of a pixel and of a whole cutout as the settings ask for it; what comes is checked against them.
+    footprint
+        Where the survey has looked; empty where it is not known, or the whole sky.
+    max_rate_per_s, max_connections
+        What is polite, for each host.
+    citation, bibtex, acknowledgement
+        For people, for ``CITATION.bib``, and what the survey asks to be printed.
+    unverified
+        Facts that nobody has tried against the live service.
+    last_checked
+        The day on which somebody did, for the rest.
+    """
 
     base_url: str
     unit: str = ""
     beam: Beam | None = None
     pixel_arcsec: float | None = None
+    field_arcmin: float | None = None
     axes: str = "sky"
     max_rate_per_s: float = 1.0
     max_connections: int = 1
     licence: str = ""
     citation: str = ""
-    unverified: tuple[str, ...] = ()  # facts that nobody has tried against the live service
+    unverified: tuple[str, ...] = ()
+    further_urls: tuple[str, ...] = ()
+    mirrors: tuple[str, ...] = ()
+    footprint: tuple[Box, ...] = ()
+    release: str = ""
+    bibtex: str = ""
+    acknowledgement: str = ""
+    last_checked: str | None = None
 
 
 @runtime_checkable
 class Source(Protocol):
-    """Pure: says what to fetch, builds a request, reads a reply. The core does all downloading."""
+    """Pure: builds requests and reads replies; the core does all downloading.
+
+    A source is at least one of `Fetches` and `Catalogues`, and may be `Offers` and `Covers`.
+    """
 
     info: SourceInfo
 
-    def targets(self) -> Iterator[Target]: ...
+
+@runtime_checkable
+class Fetches(Source, Protocol):
+    """A source of images: what to ask for a target, and what the reply says.
+
+    The first reply that is `Found`, `Absent`, `Retry` or `Fatal` ends it; `Further` asks on.
+    """
 
     def request(self, target: Target) -> Request: ...
 
-    def read(self, target: Target, reply: Reply) -> Found | Absent | Retry | Fatal: ...
+    def read(self, target: Target, reply: Reply) -> Found | Further | Absent | Retry | Fatal: ...
+
+
+@runtime_checkable
+class Offers(Source, Protocol):
+    """A source that knows its targets from its settings alone, without asking anybody."""
+
+    def targets(self) -> Iterator[Target]: ...
+
+
+@runtime_checkable
+class Catalogues(Source, Protocol):
+    """A source of targets.
+
+    `classes` are the classes of objects that it can list, by the names that become labels. ``query(label, count)``
+    asks for objects of one, `count` of them or a few more where the service can be told so; ``query("", None)`` asks
+    for everything that the settings name. Every reply is read by `entries`, pages by `Listed.further`.
+    """
+
+    classes: ClassVar[tuple[str, ...]]
+
+    def query(self, label: str, count: int | None) -> tuple[Request, ...]: ...
+
+    def entries(self, label: str, reply: Reply) -> Listed | Absent | Retry | Fatal: ...
+
+
+@runtime_checkable
+class Covers(Source, Protocol):
+    """A source whose survey's coverage is a MOC (FITS or JSON) that can be asked for."""
+
+    def coverage(self) -> Request: ...
 
 
 # --------------------------------------------------------------------------- simulator

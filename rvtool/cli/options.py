@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import typer
 
+from rvtool.config import typed_name
 from rvtool.errors import PluginError, RvtoolError
 
 COMPLETED = {
@@ -98,7 +99,7 @@ def _execute(verb: Any, component: Any | None, values: dict[str, Any]) -> None:
         raise typer.Exit(1) from None
     if as_json:
         print(json.dumps(result, indent=1, default=str))
-    if isinstance(result, dict) and result.get("failures"):
+    if isinstance(result, dict) and (result.get("failures") or result.get("unfinished")):
         raise typer.Exit(3)
 
 
@@ -173,7 +174,7 @@ def _parameter(name: str, field: Any, verb: Any | None, component: Any | None, p
 
 
 def _option(name: str, annotation: Any, default: Any) -> str:
-    dashed = name.replace("_", "-")
+    dashed = typed_name(name)
     short = {"out": "/-o"}.get(name, "")
     if annotation is bool:
         return f"--{dashed}/--no-{dashed}" if default else f"--{dashed}"

@@ -197,8 +197,13 @@ def _hash_column(digest: hashlib._Hash, name: str, column: pa.ChunkedArray) -> N
             digest.update(json.dumps(block.to_pylist(), default=str).encode())
 
 
-def open_dataset(path: Path | str) -> Dataset:
+def open_dataset(path: Path | str, *, excluded: bool = False) -> Dataset:
     """Open a dataset folder, or any plain folder of images (see `rvtool.data.folder.scan`).
+
+    Parameters
+    ----------
+    excluded
+        Give every row of the manifest, those set aside too, whose column ``excluded`` says why.
 
     Raises
     ------
@@ -218,7 +223,7 @@ def open_dataset(path: Path | str) -> Dataset:
             raise DataError(f"{root} is a damaged dataset ({str(error).splitlines()[0]}); make it again.") from error
         if info.get("format", 0) > FORMAT:
             raise DataError(f"{root} has dataset format {info['format']}, newer than this rvtool; update rvtool.")
-        return Dataset(root, info, table)
+        return Dataset(root, info, table if excluded else without_excluded(table))
     if (root / ".writing").exists():
         raise DataError(f"{root} is incomplete: its writing was interrupted; remove the folder and make it again.")
     table = plain.scan(root)
@@ -227,6 +232,20 @@ def open_dataset(path: Path | str) -> Dataset:
     if "target_path" in table.column_names:
         info["target"] = side_of(_first_good(unread, unread.target))
     return Dataset(root, info, with_splits(table, root, info, split="70/15/15", seed=0, group_arcmin=None)[0])
+
+
+def without_excluded(table: pa.Table) -> pa.Table:
+    """Leave out the rows of a manifest whose column ``excluded`` gives a reason, and that column."""
+    if "excluded" not in table.column_names:
+        return table
+    return table.filter(pa.array(_kept(table))).drop_columns(["excluded"])
+
+
+def _kept(table: pa.Table) -> np.ndarray:
+    """Tell which rows no reason excludes, ``(N,)`` bool."""
+    if "excluded" not in table.column_names:
+        return np.ones(len(table), bool)
+    return np.array([not reason for reason in words_of(table["excluded"])], bool)
 
 
 def _first_good(dataset: Dataset, read: Callable[[int], Image]) -> Image:
@@ -278,7 +297,7 @@ def read_side(side: Mapping[str, Any], channels: int, height: int, width: int) -
 def with_splits(
     table: pa.Table, root: Path, info: Mapping[str, Any], *, split: str, seed: int, group_arcmin: float | None
 ) -> tuple[pa.Table, str]:
-    """Add the columns ``group`` and ``split`` where they are missing.
+    """Add the columns ``group`` and ``split`` where they are missing; excluded rows belong to no split.
 
     Parameters
     ----------
@@ -296,12 +315,17 @@ def with_splits(
     if "group" not in names:
         groups, told = _groups(table, root, info, group_arcmin)
         table = table.append_column("group", pa.array(groups))
+    kept = _kept(table)
     if "split" not in names:
         labels = None
         if "label" in names:
-            labels = np.array([word or "" for word in words_of(table["label"])], dtype=object)
-        parts = split_by_group(table["group"].to_numpy(), labels, fractions, seed)
+            labels = np.array([word or "" for word in words_of(table["label"])], dtype=object)[kept]
+        parts = np.full(len(table), None, dtype=object)
+        parts[kept] = split_by_group(table["group"].to_numpy()[kept], labels, fractions, seed)
         table = table.append_column("split", pa.array(parts.tolist(), pa.string()))
+    elif not kept.all():
+        split_at = names.index("split")
+        table = table.set_column(split_at, "split", pc.if_else(pa.array(kept), table["split"], None))
     unlike = set(table["split"].unique().to_pylist()) - {*SPLITS, "", None}
     if unlike:
         raise DataError(f"{root} has splits other than train, val and test: {', '.join(map(str, sorted(unlike)))}.")

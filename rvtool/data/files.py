@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from rvtool.errors import DataError
+from rvtool.errors import DataError, FullDiskError
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """What the system says when a disk, a quota or a file is full."""
@@ -48,10 +48,17 @@ def write_bytes(path: Path, data: bytes) -> None:
 def write_error(path: Path, error: OSError) -> DataError:
     """Turn what the system says of a failed write into a sentence with advice."""
     if error.errno in FULL:
-        return DataError(f"{path} cannot be written: the disk is full; free some space or choose another --out.")
+        return FullDiskError(f"{path} cannot be written: the disk is full; free some space or choose another --out.")
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return DataError(f"{path} cannot be written: no permission; choose another --out.")
     return DataError(f"{path} cannot be written ({error.strerror or error}); check the place.")
+
+
+def cache_folder() -> Path:
+    """Return where packs and shared replies are kept: ``$RVTOOL_CACHE``, else the user's cache folder."""
+    if "RVTOOL_CACHE" in os.environ:
+        return Path(os.environ["RVTOOL_CACHE"])
+    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "rvtool"
 
 
 def unused(path: Path) -> Path:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -114,13 +115,15 @@ def quiet() -> Iterator[None]:
 
 
 @contextmanager
-def open_fits(path: Path, lazy: bool = False) -> Iterator[fits.HDUList]:
+def open_fits(path: Path, lazy: bool = False, body: bytes | None = None) -> Iterator[fits.HDUList]:
     """Open a FITS file of any packing, turning what astropy raises into one sentence.
 
     Parameters
     ----------
     lazy
         Read HDUs only as they are asked for: for a look at the header.
+    body
+        The file's bytes, where they are in memory; `path` then only names them.
 
     Raises
     ------
@@ -130,7 +133,7 @@ def open_fits(path: Path, lazy: bool = False) -> Iterator[fits.HDUList]:
     from astropy.io import fits
 
     try:
-        with quiet(), fits.open(path, memmap=False, lazy_load_hdus=lazy) as hdus:
+        with quiet(), fits.open(_opened(path, body), memmap=False, lazy_load_hdus=lazy) as hdus:
             yield hdus
     except FileNotFoundError:
         raise DataError(f"{path} does not exist; check the path.") from None
@@ -155,7 +158,7 @@ def image_hdus(hdus: Iterable[Any]) -> list[int]:
     return found
 
 
-def beam_of(header: fits.Header) -> Beam | None:
+def beam_of(header: fits.Header | Mapping[str, Any]) -> Beam | None:
     """Return the beam that BMAJ, BMIN and BPA give, or None."""
     major = header.get("BMAJ")
     if not isinstance(major, int | float) or not major > 0:
@@ -164,11 +167,16 @@ def beam_of(header: fits.Header) -> Beam | None:
     return Beam(float(major) * 3600, float(minor) * 3600, float(angle) if isinstance(angle, int | float) else 0.0)
 
 
-def planes(path: Path | str) -> Iterator[Image]:
+def planes(path: Path | str, body: bytes | None = None) -> Iterator[Image]:
     """Read every 2-D plane of an image file.
 
     A FITS file gives each plane of its first image HDU, over all further axes; a picture gives one image with its
     channels; an ``.npy`` array of shape (H, W) or (C, H, W) gives one image, (N, C, H, W) gives N.
+
+    Parameters
+    ----------
+    body
+        The file's bytes, where they are in memory; `path` then only names them, and tells the format by its ending.
 
     Raises
     ------
@@ -177,15 +185,15 @@ def planes(path: Path | str) -> Iterator[Image]:
     """
     path = Path(path)
     suffix = suffix_of(path)
-    if not path.exists():
+    if body is None and not path.exists():
         raise DataError(f"{path} does not exist; check the path.")
     if suffix in PICTURE_SUFFIXES:
-        yield Image(_read_picture(path), path=path)
+        yield Image(_read_picture(path, body), path=path)
     elif suffix == ".npy":
-        for number, data in enumerate(_read_npy(path)):
+        for number, data in enumerate(_read_npy(path, body)):
             yield Image(data, path=path, plane=number)
     else:
-        yield from _fits_planes(path)
+        yield from _fits_planes(path, body)
 
 
 def count_planes(path: Path) -> int:
@@ -228,8 +236,12 @@ def read_image(path: Path | str, plane: int = 0) -> Image:
     raise DataError(f"{path} has no plane {plane}.")
 
 
-def _fits_planes(path: Path) -> Iterator[Image]:
-    with open_fits(path) as hdus:
+def _opened(path: Path, body: bytes | None) -> Path | io.BytesIO:
+    return path if body is None else io.BytesIO(body)
+
+
+def _fits_planes(path: Path, body: bytes | None) -> Iterator[Image]:
+    with open_fits(path, body=body) as hdus:
         numbers = image_hdus(hdus)
         if not numbers:
             raise DataError(f"{path} holds no image (its {len(hdus)} HDUs are empty or tables).")
@@ -255,20 +267,20 @@ def header_block(hdu: Any) -> bytes:
     return "".join(images).encode("ascii", "replace")
 
 
-def _read_picture(path: Path) -> np.ndarray:
+def _read_picture(path: Path, body: bytes | None) -> np.ndarray:
     from PIL import Image as Picture
 
     try:
-        with Picture.open(path) as picture:
+        with Picture.open(_opened(path, body)) as picture:
             data = np.asarray(picture.convert("RGB") if picture.mode in ("P", "PA") else picture)
     except (OSError, SyntaxError) as error:
         raise DataError(f"{path} cannot be read as a picture ({error}); it may be truncated.") from error
     return data[None] if data.ndim == 2 else np.ascontiguousarray(np.moveaxis(data, -1, 0))  # (C, H, W)
 
 
-def _read_npy(path: Path) -> np.ndarray:
+def _read_npy(path: Path, body: bytes | None = None) -> np.ndarray:
     try:
-        data = np.load(path, allow_pickle=False, mmap_mode="r")
+        data = np.load(_opened(path, body), allow_pickle=False, mmap_mode="r" if body is None else None)
     except (OSError, ValueError, EOFError) as error:
         raise DataError(f"{path} cannot be read as a NumPy array ({error}).") from error
     if data.ndim not in (2, 3, 4) or data.dtype.kind not in "iufb":

@@ -11,14 +11,20 @@ from rvtool.errors import DataError
 if TYPE_CHECKING:
     import pyarrow as pa
 
-# usual names of positions and of an image's file, in any case, and what the manifest calls them
+# usual names of positions (right ascension, declination) in any case, those that are always degrees first
+POSITION_NAMES = (
+    ("_raj2000", "_dej2000"), ("ra_deg", "dec_deg"), ("ra", "dec"), ("ra_icrs", "dec_icrs"), ("ra_icrs", "de_icrs"),
+    ("s_ra", "s_dec"), ("ra_j2000", "dec_j2000"), ("alpha_j2000", "delta_j2000"), ("raj2000", "dej2000"),
+    ("raj2000", "decj2000"), ("right_ascension", "declination"),
+)  # fmt: skip
+
+# usual names of columns, in any case, and what the manifest calls them
 COLUMN_NAMES = {
     "file": "path", "image": "path", "filename": "path", "path": "path",
     "target": "target_path", "target_path": "target_path",
-    "ra": "ra_deg", "raj2000": "ra_deg", "ra_deg": "ra_deg", "_raj2000": "ra_deg", "ra_j2000": "ra_deg",
-    "dec": "dec_deg", "dej2000": "dec_deg", "decj2000": "dec_deg", "dec_deg": "dec_deg", "_dej2000": "dec_deg",
-    "dec_j2000": "dec_deg",
     "class": "label", "label": "label",
+    **{ra: "ra_deg" for ra, _ in POSITION_NAMES},
+    **{dec: "dec_deg" for _, dec in POSITION_NAMES},
 }  # fmt: skip
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from rvtool.data.dataset import Dataset, encode
-from rvtool.data.files import write_error
+from rvtool.data.files import cache_folder, write_error
 from rvtool.data.fits import Image, planes
 from rvtool.data.stretch import cut
 from rvtool.errors import DataError
@@ -48,13 +48,6 @@ class Pack:
         mask = np.ones(len(self.pixels), bool)
         mask[list(self.failures)] = False
         return mask
-
-
-def cache_folder() -> Path:
-    """Return where packs are kept: ``$RVTOOL_CACHE``, else the user's cache folder."""
-    if "RVTOOL_CACHE" in os.environ:
-        return Path(os.environ["RVTOOL_CACHE"])
-    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "rvtool"
 
 
 def open_pack(

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import tomli_w
 
-from rvtool.data.dataset import FORMAT, Dataset, with_splits
+from rvtool.data.dataset import FORMAT, Dataset, with_splits, without_excluded
 from rvtool.data.files import write_bytes, writing
 from rvtool.errors import DataError
 
@@ -26,6 +26,8 @@ class DatasetWriter:
     ----------
     out
         The new folder.
+    again
+        The folder may be there: its manifest is written anew, over files that are known to be its own.
 
     Raises
     ------
@@ -33,8 +35,8 @@ class DatasetWriter:
         The folder exists already.
     """
 
-    def __init__(self, out: Path) -> None:
-        if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    def __init__(self, out: Path, *, again: bool = False) -> None:
+        if not again and out.exists() and (not out.is_dir() or any(out.iterdir())):
             interrupted = (out / ".writing").exists() and not (out / "dataset.toml").exists()
             why = "and is incomplete (its writing was interrupted); remove it or" if interrupted else "already;"
             raise DataError(f"{out} exists {why} choose another --out.")
@@ -58,7 +60,7 @@ class DatasetWriter:
 
     def rows(self, columns: Mapping[str, Any]) -> None:
         """Append rows to the manifest: a column name to a sequence, all of one length."""
-        self._tables.append(pa.table(dict(columns)))
+        self._tables.append(pa.table({name: _array(values) for name, values in columns.items()}))
 
     def finish(
         self, info: Mapping[str, Any], split: str = "70/15/15", seed: int = 0, group_arcmin: float | None = None
@@ -72,16 +74,40 @@ class DatasetWriter:
 
         Returns
         -------
-        The dataset, and a sentence about how its groups were made.
+        The dataset without the rows whose column ``excluded`` gives a reason, as `open_dataset` would give it, and a
+        sentence about how its groups were made.
         """
         if not self._tables:
             raise DataError(f"{self.out} would hold no image; nothing was written.")
-        table = pa.concat_tables(self._tables, promote_options="permissive")
+        table = pa.concat_tables(_alike(self._tables), promote_options="permissive")
         table, told = with_splits(table, self.out, info, split=split, seed=seed, group_arcmin=group_arcmin)
+        kept = without_excluded(table)
+        if len(kept) == 0:
+            raise DataError(f"{self.out} would hold no image that is not excluded; exclude fewer.")
         with writing(self.out / "manifest.parquet") as stream:
             pq.write_table(table, stream)
         created = datetime.datetime.now(datetime.UTC).replace(microsecond=0)
-        facts = {"format": FORMAT, "rvtool": version("rvtool"), "created": created, "images": len(table), **info}
+        facts = {"format": FORMAT, "rvtool": version("rvtool"), "created": created, "images": len(kept), **info}
         write_bytes(self.out / "dataset.toml", tomli_w.dumps(facts).encode())
         (self.out / ".writing").unlink()
-        return Dataset(self.out, facts, table), told
+        return Dataset(self.out, facts, kept), told
+
+
+def _array(values: Any) -> pa.Array:
+    """Make a column; values of several types become words."""
+    try:
+        return pa.array(values)
+    except (pa.ArrowInvalid, pa.ArrowTypeError):
+        return pa.array([None if value is None else str(value) for value in values], pa.string())
+
+
+def _alike(tables: list[pa.Table]) -> list[pa.Table]:
+    """Make a column words in every block where it is words in one."""
+    wordy = {field.name for table in tables for field in table.schema if pa.types.is_string(field.type)}
+
+    def words(table: pa.Table) -> pa.Table:
+        return table.cast(
+            pa.schema([pa.field(f.name, pa.string() if f.name in wordy else f.type) for f in table.schema])
+        )
+
+    return [words(table) for table in tables]

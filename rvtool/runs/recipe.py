@@ -18,6 +18,7 @@ from pydantic import BaseModel
 
 from rvtool import plugins
 from rvtool.component import validate
+from rvtool.config import field_name
 from rvtool.errors import ConfigError, DataError, unknown
 from rvtool.runs.run import is_run
 from rvtool.runs.verbs import VERBS, verb
@@ -173,7 +174,7 @@ def _checked(recipe: Mapping[str, Any]) -> dict[str, Any]:
 
 def _named(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Write settings' names with ``_``, also those of a component (``config``) and of nested ones (``set``)."""
-    named = {key.replace("-", "_"): value for key, value in settings.items()}
+    named = {field_name(key): value for key, value in settings.items()}
     if isinstance(config := named.get("config"), dict):
         named["config"] = _named(config)
     if isinstance(nested := named.get("set"), dict):
@@ -221,7 +222,7 @@ def settings_of(verb_name: str, given: Mapping[str, Any], tables: Mapping[str, A
             component.configure(config)
             own["config"], rest = config, {}
     if "set" in model.model_fields:
-        own["set"] = _merge(_nested(tables, own), own.get("set", {}))
+        own["set"] = _merge(_nested(named.nested, tables, own), own.get("set", {}))
     return validate(model, {**own, **rest}, f"'{verb_name}'")
 
 
@@ -232,10 +233,12 @@ def dump_recipe(verb_name: str, settings: BaseModel) -> str:
     return tomli_w.dumps({"stage": [{key: value for key, value in stage.items() if value not in ([], {})}]})
 
 
-def _nested(tables: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
-    """Take the recipe's tables of losses and augmenters that a stage uses (all, where it names none)."""
+def _nested(
+    kinds: Sequence[tuple[str, str]], tables: Mapping[str, Any], own: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Take the recipe's tables of the further components that a stage uses (all, where it names none)."""
     nested = {}
-    for kind, field in (("loss", "loss"), ("augmenter", "augment")):
+    for kind, field in kinds:
         names = own.get(field, ())
         used = {str(name).partition(":")[0] for name in names} if isinstance(names, list | tuple) else set()
         chosen = {name: values for name, values in tables.get(kind, {}).items() if not used or name in used}

@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from rvtool.runs.recipe import Stage
 
 
+GOES_ON = {"train": "run.json", "collect": "journal.sqlite"}
+"""The verbs that go on where they were interrupted, and the file by which an output of theirs is known."""
+
+
 class Ledger:
     """The record of one stage, in a hidden file beside its output.
 
@@ -56,7 +60,8 @@ class Ledger:
     def begin(self, console: Console) -> Any:
         """Make way for the output, note that the stage began, and return the settings to run it with.
 
-        An interrupted training of the same settings goes on; any other output that this recipe made is moved aside.
+        An interrupted training or collection of the same settings goes on; any other output that this recipe made is
+        moved aside.
 
         Raises
         ------
@@ -69,9 +74,10 @@ class Ledger:
                 raise DataError(f"{self.out} exists and was not made by this recipe; move it or choose another 'out'.")
             begun = self.record.get("status") == "begun"
             same = self.record.get("fingerprint") == self.fingerprint
-            if begun and same and self.stage.verb == "train" and (self.out / "run.json").exists():
+            if begun and same and (self.out / GOES_ON.get(self.stage.verb, "nothing")).exists():
                 console.print(f"going on with {self.out}", markup=False, highlight=False, soft_wrap=True)
-                settings = type(settings)(resume=self.out)
+                if self.stage.verb == "train":  # a collection goes on by its own settings
+                    settings = type(settings)(resume=self.out)
             else:
                 self._move_aside("it was interrupted" if begun and same else "settings or inputs have changed", console)
         self._write("begun", {})

@@ -24,6 +24,9 @@ class Verb:
         The kind of component that the verb composes, and the field of its settings that names it.
     positional
         Fields that are typed without an option's name, in their order.
+    nested
+        Kinds of further components whose settings travel in ``set``, each with the field that names those used
+        (``""``: all that a recipe has settings for).
     """
 
     name: str
@@ -31,6 +34,7 @@ class Verb:
     kind: str | None = None
     field: str | None = None
     positional: tuple[str, ...] = ()
+    nested: tuple[tuple[str, str], ...] = ()
 
     def load(self) -> Any:
         """Import the verb's module."""
@@ -38,9 +42,22 @@ class Verb:
 
 
 _TABLE = (
-    Verb("collect", "Collect images from a survey or a folder into a dataset.", "source", "source"),
+    Verb(
+        "collect",
+        "Collect images from a survey or a folder into a dataset.",
+        "source",
+        "source",
+        nested=(("source", ""),),
+    ),
     Verb("simulate", "Simulate images into a dataset.", "simulator", "simulator", ("simulator",)),
-    Verb("train", "Train a model on a dataset, into a run.", "model", "model", ("model",)),
+    Verb(
+        "train",
+        "Train a model on a dataset, into a run.",
+        "model",
+        "model",
+        ("model",),
+        nested=(("loss", "loss"), ("augmenter", "augment")),
+    ),
     Verb("evaluate", "Judge runs on images that they never saw.", positional=("runs",)),
     Verb("predict", "Apply a run to images.", positional=("run", "paths")),
     Verb("compress", "Compress FITS images within a guaranteed error.", "codec", "codec", ("files",)),

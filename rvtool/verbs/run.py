@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from rvtool.config import Config
-from rvtool.errors import ConfigError
+from rvtool.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -88,6 +88,8 @@ def _run_stage(stage: Stage, console: Console) -> dict[str, Any]:
         except BaseException:
             ledger.abandon()
             raise
+        if result.get("unfinished"):
+            raise DataError(f"Stage '{stage.name}' was stopped before its end; the same command goes on with it.")
         ledger.complete(result)
     return {"name": stage.name, "status": "ran", "seconds": round(time.monotonic() - begun, 1), "result": result}
 

@@ -262,3 +262,47 @@ def test_the_real_pool_keeps_close_images_together(shared):
     split, group = dataset.column("split"), dataset.column("group")
     assert len(set(zip(group, split, strict=True))) == len(set(group))
     assert len(set(group)) < len(group)
+
+
+def with_excluded(folder, **columns):
+    """Write 40 images of 2 classes, the first of each class excluded."""
+    writer = DatasetWriter(folder)
+    np.save(folder / "x.npy", np.ones((4, 4), np.float32))
+    reasons = ["two sources", "blurred", *[None] * 38]
+    rows = {"id": [f"i{n}" for n in range(40)], "path": ["x.npy"] * 40, "label": ["a", "b"] * 20, "excluded": reasons}
+    writer.rows(rows | {"group": list(range(40))} | columns)
+    return writer.finish({"image": {"unit": ""}}, split="50/25/25", seed=1)[0]
+
+
+def test_excluded_rows_stay_in_the_manifest_and_are_not_given(tmp_path):
+    written = with_excluded(tmp_path / "d")
+    given, whole = open_dataset(tmp_path / "d"), open_dataset(tmp_path / "d", excluded=True)
+    assert written.table.equals(given.table)
+    assert len(given) == given.info["images"] == 38
+    assert "excluded" not in given
+    assert "i0" not in given.column("id")
+    assert whole.column("id").tolist() == [f"i{n}" for n in range(40)]
+    assert whole.column("excluded").tolist()[:3] == ["two sources", "blurred", None]
+
+
+@pytest.mark.parametrize("given", [{}, {"split": ["train", "test"] * 20}])
+def test_excluded_rows_belong_to_no_split(tmp_path, given):
+    dataset = with_excluded(tmp_path / "d", **given)
+    whole = open_dataset(tmp_path / "d", excluded=True).column("split").tolist()
+    assert whole[:2] == [None, None]
+    assert None not in whole[2:]
+    if not given:
+        for label in "ab":  # of the 19 that are left of each class, not of 20
+            part = dataset.where([f"label={label}"]).column("split").tolist()
+            assert [part.count(name) for name in ("train", "val", "test")] == [9, 5, 5]
+
+
+def test_a_dataset_of_excluded_images_only_is_told(tmp_path):
+    with pytest.raises(DataError, match="no image that is not excluded"):
+        with_excluded(tmp_path / "d", excluded=["bad"] * 40)
+
+
+def test_an_excluded_image_changes_the_digest(tmp_path):
+    first = with_excluded(tmp_path / "a")
+    other = with_excluded(tmp_path / "b", excluded=["two sources", *[None] * 39])
+    assert first.digest != other.digest

@@ -1,198 +1,284 @@
-"""The collecting: asks a source for targets and requests, fetches, validates each image, and writes the dataset."""
+"""A collection from end to end: the journal opened or made, targets prepared, images fetched, the dataset made."""
 
 from __future__ import annotations
 
-import hashlib
-import math
-import re
+import asyncio
+import contextlib
+import shutil
+import signal
 import time
-from dataclasses import asdict, replace
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from rvtool import plugins
-from rvtool.data.dataset import side_of
-from rvtool.data.files import FULL
-from rvtool.data.fits import Image, planes
+from rvtool.config import typed_name
+from rvtool.data.files import cache_folder
 from rvtool.data.splits import parse_fractions
-from rvtool.data.writer import DatasetWriter
-from rvtool.errors import ConfigError, DataError, SourceError
-from rvtool.kinds import Absent, Fatal, Found, Retry, Source, Target
-from rvtool.report.progress import counted
-from rvtool.report.tables import write_csv
+from rvtool.errors import ConfigError, DataError, RvtoolError
 from rvtool.verbs.collect import Settings
-from rvtool.verbs.collect.transport import fetch
+from rvtool.verbs.collect.display import Display
+from rvtool.verbs.collect.estimate import tell_estimate
+from rvtool.verbs.collect.fetching import Fetcher, Question
+from rvtool.verbs.collect.finish import finish
+from rvtool.verbs.collect.gathering import Gathering
+from rvtool.verbs.collect.journal import NAME, Journal
+from rvtool.verbs.collect.listing import list_targets
+from rvtool.verbs.collect.plan import Ask, prepare, shortfalls, targets_of, with_stems
+from rvtool.verbs.collect.services import Service, check_names, credentials_hidden, fetches, lists, services
+from rvtool.verbs.collect.transport import Transport
 
-ROWS_A_BLOCK = 10_000
-FIRST_WAIT_S = 1.0
-UNSAFE = re.compile(r"[^\w.+/-]")
+LATER = ("base_url", "max_rate", "max_connections", "attempts", "contact", "exclude", "mosaic", "export")
+"""Settings that may be given anew when a collection goes on."""
+
+NOT_KEPT = (*LATER, "out", "resume", "dry_run", "status", "verify")
 
 
 def collect(settings: Settings, console: Console) -> dict[str, Any]:
     """Collect a dataset (see `rvtool.verbs.collect.run`)."""
+    if settings.resume is not None:
+        out = settings.resume
+        with contextlib.closing(Journal(out)) as journal:
+            settings = _as_begun(journal, settings)
+            return _gather(journal, out, _sides(settings), settings, console)
+    sides = _sides(settings)
+    out = settings.out or Path("data") / (settings.source or "-".join(settings.pair))
+    parse_fractions(settings.split)  # what is wrong is told before anything is made
+    check_names(settings)
+    if not fetches(first := sides["image"]) and lists(first):
+        return list_targets(first, settings, _asker(sides, settings, console), console)
+    if settings.dry_run:
+        return _try_out(sides, settings, out, console)
+    if (out / NAME).exists():
+        with contextlib.closing(Journal(out)) as journal:
+            if journal.fact("planned") is not None:
+                _check_same(journal, settings, out)
+                return _gather(journal, out, sides, settings, console)
+        _remove_unplanned(out)
+    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise DataError(f"{out} exists already; choose another --out.")
+    out.mkdir(parents=True, exist_ok=True)
+    try:
+        with contextlib.closing(Journal(out, fresh=True)) as journal:
+            _plan(journal, sides, settings, console)
+            return _gather(journal, out, sides, settings, console)
+    except BaseException:
+        _remove_unplanned(out)
+        raise
+
+
+def _sides(settings: Settings) -> dict[str, Service]:
+    """Build the sources of each side of the dataset.
+
+    Raises
+    ------
+    ConfigError
+        None is named, or not two for a pair.
+    """
+    if settings.pair:
+        if settings.source or len(set(settings.pair)) != 2:
+            raise ConfigError("--pair takes two sources, as in --pair first,sdss, and stands in place of --source.")
+        return dict(zip(("image", "target"), services(settings.pair, settings), strict=True))
     if not settings.source:
         names = ", ".join(plugins.components("source"))
         raise ConfigError(
             f"Name where the images come from (--source: {names}), for example: "
             "rvtool collect --source folder --path images --out data/mine"
         )
-    component = plugins.component("source", settings.source)
-    config = component.configure(settings.config)
-    source: Source = component.load()(config)
-    parse_fractions(settings.split)  # what is wrong is told before anything is made
-    targets = list(source.targets())
-    out = settings.out or Path("data") / settings.source
-    failures: list[dict[str, str]] = []
-    sides: dict[str, dict[str, Any]] = {}
-    taken: set[str] = set()
-    with DatasetWriter(out) as writer, counted(console, "collecting") as progress:
-        block: list[dict[str, Any]] = []
-        pace = 1 / (settings.max_rate or source.info.max_rate_per_s)
-        for done, target in enumerate(targets):
-            progress(done, len(targets))
-            answer = _ask(source, target, settings, pace)
-            if isinstance(answer, Fatal):
-                raise SourceError(f"Source '{settings.source}' stopped at {target.id}: {answer.reason}")
-            try:
-                if not isinstance(answer, Found):
-                    raise DataError(answer.reason)
-                block += _keep(writer, source, target, answer, sides=sides, taken=taken)
-            except DataError as error:
-                if getattr(error.__cause__, "errno", None) in FULL:
-                    raise  # no further image can be kept: that is no fault of this one
-                failures.append({"id": target.id, "reason": str(error)})
-            if len(block) >= ROWS_A_BLOCK:
-                writer.rows(_columns(block))
-                block = []
-        if failures:
-            write_csv(out / "failures.csv", ("id", "reason"), (failure.values() for failure in failures))
-        if block:
-            writer.rows(_columns(block))
-        elif not sides:
-            first = failures[0]["reason"] if failures else "it offers no target"
-            raise DataError(f"Source '{settings.source}' gave not one image; the first reason: {first}")
-        info = {
-            **sides,
-            "source": {
-                "name": settings.source,
-                "version": plugins.version_of("source", settings.source),
-                "settings": {k: v for k, v in config.model_dump(mode="json").items() if v is not None},
-            },
-            "licence": source.info.licence,
-            "citation": source.info.citation,
-        }
-        dataset, told = writer.finish(info, settings.split, settings.seed, settings.group_arcmin)
-    counts = dict(zip(*_counted(dataset.column("split")), strict=True))
-    parts = ", ".join(f"{counts.get(part, 0)} {part}" for part in ("train", "val", "test"))
-    console.print(f"{len(dataset)} images: {parts}; {told}", markup=False, highlight=False, soft_wrap=True)
-    if failures:
-        console.print(
-            f"{len(failures)} could not be had ({out / 'failures.csv'}); the first: {failures[0]['reason']}",
-            style="yellow",
-            markup=False,
-            highlight=False,
-            soft_wrap=True,
+    return {"image": services([settings.source], settings)[0]}
+
+
+# --------------------------------------------------------------------------- going on
+
+
+def _as_begun(journal: Journal, settings: Settings) -> Settings:
+    """Return the settings that a collection was begun with, with those given anew that may be."""
+    begun = journal.fact("planned")
+    if begun is None:
+        raise DataError(f"{settings.resume} was stopped while its targets were listed; give its first command again.")
+    given = {name: getattr(settings, name) for name in settings.model_fields_set if name in LATER}
+    wrong = settings.model_fields_set - {*LATER, "resume"}
+    if wrong:
+        names = ", ".join(f"--{typed_name(name)}" for name in sorted(wrong))
+        raise ConfigError(
+            f"{names} cannot be changed by --resume, which goes on as it was begun; choose another --out."
         )
-    console.print(str(out), markup=False, highlight=False, soft_wrap=True)
-    return {
-        "dataset": str(out),
-        "images": len(dataset),
-        "splits": counts,
-        "failures": failures,
-        "headline": f"{len(dataset)} images, {len(failures)} failures",
-    }
+    return Settings(**{**begun, **given})
 
 
-def _ask(source: Source, target: Target, settings: Settings, pace_s: float) -> Found | Absent | Fatal | Retry:
-    """Ask for one target, again where the service could not answer, ever later."""
-    answer: Found | Absent | Fatal | Retry = Retry("it was never asked")
-    for attempt in range(settings.attempts):
-        begun = time.monotonic()
-        request = source.request(target)
-        if settings.base_url:
-            url = request.url.replace(source.info.base_url, settings.base_url.rstrip("/"), 1)
-            request = replace(request, url=url)
-        answer = source.read(target, fetch(request))
-        if not request.url.startswith("file:"):
-            time.sleep(max(0.0, begun + pace_s - time.monotonic()))
-        if not isinstance(answer, Retry):
-            break
-        if attempt + 1 < settings.attempts:
-            time.sleep(answer.after_s if answer.after_s is not None else FIRST_WAIT_S * 2**attempt)
-    return answer
+def _kept_settings(settings: Settings) -> dict[str, Any]:
+    kept = credentials_hidden(settings.model_dump(mode="json"))
+    return {name: value for name, value in kept.items() if name not in NOT_KEPT}
 
 
-def _keep(
-    writer: DatasetWriter,
-    source: Source,
-    target: Target,
-    found: Found,
-    *,
-    sides: dict[str, dict[str, Any]],
-    taken: set[str],
-) -> list[dict[str, Any]]:
-    """Write an image, read it back, and make a row for each of its planes."""
-    name = _file_name(target.id, found, taken)
-    path, images = _store(writer, f"images/{name}{found.suffix}", found)
-    row: dict[str, Any] = {"path": path, "sha256": hashlib.sha256(found.body).hexdigest()}
-    known = {k: v for k, v in asdict(source.info).items() if k in ("unit", "pixel_arcsec")} | {"beam": source.info.beam}
-    if found.pair is not None:
-        try:
-            row["target_path"], pair_images = _store(writer, f"targets/{name}{found.pair.suffix}", found.pair)
-        except DataError:
-            (writer.out / path).unlink()
-            raise
-        row["target_sha256"] = hashlib.sha256(found.pair.body).hexdigest()
-        sides.setdefault("target", side_of(pair_images[0]))
-    sides.setdefault("image", side_of(images[0], **known))
-    rows = []
-    told = None
-    if target.ra_deg is not None and target.dec_deg is not None and math.isfinite(target.ra_deg + target.dec_deg):
-        told = (target.ra_deg, target.dec_deg)
-    for image in images:
-        centre = told or image.centre
-        place = {"ra_deg": centre[0], "dec_deg": centre[1]} if centre else {}
-        name = f"{target.id}:{image.plane}" if len(images) > 1 else target.id
-        rows.append({"id": name, **row, "plane": image.plane, **place, **target.columns, **found.columns})
-    return rows
+def _check_same(journal: Journal, settings: Settings, out: Path) -> None:
+    """Refuse a folder that was begun with other settings.
+
+    Raises
+    ------
+    DataError
+        The first difference is named.
+    """
+    begun, now = journal.fact("planned"), _kept_settings(settings)
+    for name in ("source", "pair", *now):
+        if begun.get(name) != now[name]:
+            raise DataError(
+                f"{out} was begun with {typed_name(name)} = {begun.get(name)!r}, not {now[name]!r}; choose another "
+                f"--out, or go on as it was begun: rvtool collect --resume {out}"
+            )
 
 
-def _file_name(name: str, found: Found, taken: set[str]) -> str:
-    """Make a file name of an id, without its suffix; numbered from 2 where another image has it already."""
-    # an id may hold folders, but never leads out of the dataset
-    safe = "/".join(part for part in UNSAFE.sub("_", name).split("/") if part.strip("."))
-    base = safe.removesuffix(found.suffix).rstrip("/") or "image"
-    number, free = 1, base
-    while f"{free}{found.suffix}".casefold() in taken:  # some file systems do not tell A from a
-        number += 1
-        free = f"{base}-{number}"
-    taken.add(f"{free}{found.suffix}".casefold())
-    return free
+def _remove_unplanned(out: Path) -> None:
+    """Remove a folder that holds nothing but a journal without targets; anything else stays."""
+    own = {NAME, f"{NAME}-wal", f"{NAME}-shm", ".collecting"}
+    if out.is_dir() and all(path.name in own for path in out.iterdir()):
+        with contextlib.suppress(DataError), contextlib.closing(Journal(out)) as journal:
+            if journal.fact("planned") is not None:
+                return
+        shutil.rmtree(out, ignore_errors=True)
 
 
-def _store(writer: DatasetWriter, path: str, found: Found) -> tuple[str, list[Image]]:
-    """Write bytes into the dataset, and make sure that they are an image with at least one known pixel."""
-    file = writer.out / path
-    writer.write(path, found.body)
+# --------------------------------------------------------------------------- before fetching
+
+
+def _plan(journal: Journal, sides: Mapping[str, Service], settings: Settings, console: Console) -> dict[str, Any]:
+    """Fill the journal with targets, ready to be asked for.
+
+    Raises
+    ------
+    DataError
+        There is nothing to fetch.
+    """
+    ask = _asker(sides, settings, console)
+    count = journal.add(with_stems(targets_of(list(sides.values()), settings, ask)))
+    if count == 0:
+        raise DataError("There is nothing to fetch: not one target is named.")
+    told = prepare(journal, sides, settings, ask)
+    _tell_plan(journal, count, told, settings, console)
+    journal.note("conflicts", told["conflicts"])
+    journal.note("planned", _kept_settings(settings))
+    return told
+
+
+def _asker(sides: Mapping[str, Service], settings: Settings, console: Console) -> Ask:
+    """Return what asks the questions of the planning."""
+
+    def ask(questions: list[Question]) -> None:
+        waiting = iter(questions)
+        _run(_fetch(sides, settings, lambda: next(waiting, None), console))
+
+    return ask
+
+
+def _tell_plan(journal: Journal, count: int, told: dict[str, Any], settings: Settings, console: Console) -> None:
+    def say(text: str, style: str | None = None) -> None:
+        console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+
+    if told["outside"]:
+        say(f"{told['outside']} of {count} targets lie outside the survey's coverage")
+    if told["duplicates"]:
+        say(f"{told['duplicates']} targets are there twice")
+    for first, its, second, other in told["conflicts"][:3]:
+        say(f"conflict: {first} is {its}, {second} at the same place is {other}", "yellow")
+    if len(told["conflicts"]) > 3:
+        say(f"... and {len(told['conflicts']) - 3} more conflicts (conflicts.csv)", "yellow")
+    for label, lacking in shortfalls(journal, settings).items():
+        say(f"{lacking} too few candidates of '{label}' for the {settings.count} wanted", "yellow")
+
+
+def _try_out(sides: Mapping[str, Service], settings: Settings, out: Path, console: Console) -> dict[str, Any]:
+    """Plan in a place that is thrown away, and tell what would be fetched."""
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder, contextlib.closing(Journal(Path(folder), fresh=True)) as journal:
+        _plan(journal, sides, settings, console)
+        return tell_estimate(journal, sides, settings, out, console)
+
+
+# --------------------------------------------------------------------------- fetching
+
+
+def _gather(
+    journal: Journal, out: Path, sides: Mapping[str, Service], settings: Settings, console: Console
+) -> dict[str, Any]:
+    """Fetch what is missing, and make the dataset of what was had."""
+    if failed := journal.reopen():
+        console.print(f"{failed} images that failed are asked for again", highlight=False)
+    for partial in out.rglob(".*.partial"):
+        partial.unlink(missing_ok=True)  # of a process that was killed
+    gathering = Gathering(journal, out, sides, settings)
+    began = time.monotonic()
     try:
-        images = [image for image in planes(file) if image.mask.any()]
-        if not images:
-            raise DataError(f"{file.name} has not one known pixel (all NaN).")
-    except DataError:
-        file.unlink()
-        raise
-    return path, images
+        fetched = _run(_fetch(sides, settings, gathering.feed, console, gathering))
+    except RvtoolError as error:
+        advice = f"; nothing is lost, go on with: rvtool collect --resume {out}"
+        raise type(error)(f"{str(error).rstrip('.')}{advice}") from error
+    fetch_s = time.monotonic() - began
+    gathering.spare()
+    result = finish(journal, out, sides, settings, console)
+    result |= {"requests": fetched.requests, "fetch_seconds": round(fetch_s, 3)}
+    if fetched.draining:
+        left = sum(gathering.left.values()) + sum(gathering.live.values())
+        result["unfinished"] = left
+        console.print(f"stopped, {left} targets are left; go on with: rvtool collect --resume {out}", style="yellow")
+    return result
 
 
-def _columns(rows: list[dict[str, Any]]) -> dict[str, list[Any]]:
-    names = dict.fromkeys(name for row in rows for name in row)
-    return {name: [row.get(name) for row in rows] for name in names}
+async def _fetch(
+    sides: Mapping[str, Service],
+    settings: Settings,
+    feed: Callable[[], Question | None],
+    console: Console,
+    gathering: Gathering | None = None,
+) -> Fetcher:
+    """Ask all that `feed` gives; the first Ctrl-C lets what is in flight come, the second stops at once."""
+    by_name = {service.name: service for service in sides.values()}
+    async with Transport(settings.contact) as transport:
+        fetcher = Fetcher(transport, by_name, settings, feed, cache_folder() / "replies")
+        if gathering is not None:
+            gathering.ask = fetcher.put
+        with _interruptible(fetcher, console), Display(console, fetcher, gathering, settings):
+            await fetcher.run()
+    if fetcher.draining and gathering is None:
+        raise KeyboardInterrupt
+    return fetcher
 
 
-def _counted(values: Any) -> tuple[list[str], list[int]]:
-    import numpy as np
+@contextlib.contextmanager
+def _interruptible(fetcher: Fetcher, console: Console) -> Iterator[None]:
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
 
-    names, counts = np.unique(values.astype(str), return_counts=True)
-    return names.tolist(), counts.tolist()
+    def stop() -> None:
+        if fetcher.draining and task is not None:
+            task.cancel()
+            return
+        console.print("stopping: what is in flight may still come (Ctrl-C again stops at once)", style="yellow")
+        fetcher.drain()
+
+    handled = []
+    for number in (signal.SIGINT, signal.SIGTERM):
+        with contextlib.suppress(ValueError, NotImplementedError, RuntimeError):  # not in the main thread
+            loop.add_signal_handler(number, stop)
+            handled.append(number)
+    try:
+        yield
+    finally:
+        for number in handled:
+            loop.remove_signal_handler(number)
+
+
+def _run(work: Coroutine[Any, Any, Fetcher]) -> Fetcher:
+    """Run asynchronous work to its end, in a notebook too, where a loop is running already."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        try:
+            return asyncio.run(work)
+        except asyncio.CancelledError:
+            raise KeyboardInterrupt from None
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, work).result()

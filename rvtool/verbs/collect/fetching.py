@@ -1,0 +1,400 @@
+"""Asks hosts: many questions at once, to each host with its own manners. Nothing here knows what an image is."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import heapq
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from rvtool.data.files import write_bytes
+from rvtool.errors import DataError, FullDiskError, RvtoolError, SourceError
+from rvtool.kinds import Absent, Fatal, Further, Reply, Request, Retry
+from rvtool.verbs.collect.politeness import Manners, Outcome
+from rvtool.verbs.collect.services import Service, origin_of
+from rvtool.verbs.collect.transport import Transport, outcome_of, redacted
+
+MOST_STEPS = 8  # requests that one question may lead to
+MOST_REFUSALS = 30  # answers of "too many requests", which are no fault of the question
+GIVE_UP_S = 600.0  # a host that has been down for so long ends the collection
+THREADS = 4  # for reading, validating and writing
+SMALL = 1 << 20  # bytes; what is larger is read in a thread
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A question that stays without an answer."""
+
+    reason: str
+
+
+@dataclass
+class Question:
+    """One thing wanted, from its first request to its answer.
+
+    Attributes
+    ----------
+    read
+        What the source makes of a reply.
+    keep
+        What is done with a good answer, in a thread; a `DataError` that it raises means that the reply is not to be
+        believed, and is asked for once more.
+    tell
+        Is given what `keep` returned, or `Absent`, or `Failed`.
+    """
+
+    name: str
+    service: Service
+    request: Request
+    read: Callable[[Reply], Any]
+    keep: Callable[[Any, Reply], Any]
+    tell: Callable[[Any], None]
+    attempt: int = 1
+    refusals: int = 0
+    steps: int = 0
+    doubt: tuple[str, str] = ("", "")  # the last reason not to believe, and the hash of the reply
+
+
+@dataclass
+class Host:
+    """A host, what waits for it, and how it is treated; never more than `most` requests are in flight."""
+
+    origin: str
+    most: int
+    manners: Manners
+    ready: deque[Question] = field(default_factory=deque)
+    later: list[tuple[float, int, Question]] = field(default_factory=list)
+    wake: asyncio.Event = field(default_factory=asyncio.Event)
+    down_since: float | None = None
+    retries: int = 0
+
+    def put(self, question: Question, not_before: float | None = None, tie: int = 0) -> None:
+        """Let a question wait for its turn, or until a time."""
+        if not_before is None:
+            self.ready.append(question)
+        else:
+            heapq.heappush(self.later, (not_before, tie, question))
+        self.wake.set()
+
+    def due(self, now: float) -> None:
+        """Move what has waited long enough to those whose turn comes next."""
+        while self.later and self.later[0][0] <= now:
+            self.ready.appendleft(heapq.heappop(self.later)[2])
+
+    async def sleep(self, seconds: float | None) -> None:
+        """Wait for news, or for a time."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self.wake.wait()
+
+
+class Fetcher:
+    """Asks questions until `feed` has no more and all are answered.
+
+    Parameters
+    ----------
+    services
+        All that take part; they say which hosts there are and what is polite to them.
+    feed
+        Gives the next question, or None where there is none for now.
+    cache
+        Where replies that many questions share are kept.
+
+    Raises
+    ------
+    SourceError
+        From `run`: a service can answer no request at all, or cannot be reached.
+    DataError
+        From `run`: the disk is full.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        services: Mapping[str, Service],
+        settings: Any,
+        feed: Callable[[], Question | None],
+        cache: Path,
+    ) -> None:
+        self.transport, self.settings, self.feed, self.cache = transport, settings, feed, cache
+        self.services = services
+        self.hosts: dict[str, Host] = {}
+        self.requests = 0
+        self.live = 0  # questions that are not answered yet
+        self.asking = 0  # of them, those that a host is working on
+        self.draining = False
+        self._detours: dict[str, str] = {}  # from a host that is down to its mirror
+        self._sharing: dict[str, list[Question]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._ties = count()
+        self._finished: asyncio.Future[None] | None = None
+        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="rvtool")
+
+    # ------------------------------------------------------------------ from outside
+
+    async def run(self) -> None:
+        """Ask until everything is answered, or until what is in flight after `drain`."""
+        self._finished = asyncio.get_running_loop().create_future()
+        try:
+            self._refill()
+            await self._finished
+        finally:
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+            self._pool.shutdown(wait=True)
+
+    def put(self, question: Question, *, fresh: bool = True) -> None:
+        """Ask a question as soon as its host can take it."""
+        self.live += fresh
+        if question.request.shared:
+            key = _key(question.request)
+            if (self.cache / key).exists():
+                self._spawn(self._recall(question, self.cache / key))
+                return
+            if key in self._sharing:  # somebody is asking for it
+                self._sharing[key].append(question)
+                return
+            self._sharing[key] = []
+        self._host(question).put(question)
+
+    def drain(self) -> None:
+        """Start no further request; what is in flight is waited for."""
+        self.draining = True
+        self._done()
+
+    # ------------------------------------------------------------------ hosts
+
+    def _host(self, question: Question) -> Host:
+        """Return the host that answers a question now: a mirror, where its own is down."""
+        origin = origin_of(question.service.actual(question.request.url))
+        origin = self._detours.get(origin, origin)
+        if origin not in self.hosts:
+            self.hosts[origin] = self._new(origin, question.service)
+            self._spawn(self._serve(self.hosts[origin]))
+        return self.hosts[origin]
+
+    def _new(self, origin: str, asking: Service) -> Host:
+        """Return a new host, with what is polite there: the least that any service allows that lives there."""
+        if origin == "file:":
+            return Host(origin, THREADS, Manners(1e6, THREADS))
+        infos = [s.info for s in self.services.values() if origin_of(s.actual(s.info.base_url)) == origin]
+        infos = infos or [asking.info]
+        rate = self.settings.max_rate or min(info.max_rate_per_s for info in infos)
+        most = self.settings.max_connections or min(info.max_connections for info in infos)
+        return Host(origin, most, Manners(rate, most))
+
+    async def _serve(self, host: Host) -> None:
+        """Start the questions of one host, each as soon as manners allow."""
+        while True:
+            host.wake.clear()
+            now = time.monotonic()
+            host.due(now)
+            if not host.ready or self.draining:
+                await host.sleep(host.later[0][0] - now if host.later and not self.draining else None)
+                continue
+            pause = host.manners.wait()
+            if pause is None or pause > 0:
+                await host.sleep(pause)
+                continue
+            question = host.ready.popleft()
+            self.asking += 1
+            self.requests += 1
+            self._spawn(self._ask(host, question))
+
+    # ------------------------------------------------------------------ one question
+
+    async def _ask(self, host: Host, question: Question) -> None:
+        """Ask once, and see to what comes of it."""
+        ticket = host.manners.started()
+        url = question.service.actual(question.request.url)
+        url = host.origin + url[len(origin_of(url)) :] if origin_of(url) in self._detours else url
+        reply = await self.transport.fetch(question.request, host.manners.deadline_s(question.attempt - 1), url)
+        answer = await self._read(question, reply)
+        outcome = outcome_of(reply)
+        if outcome is Outcome.CLEAN and isinstance(answer, Retry):  # said with words instead of a status
+            outcome = Outcome.BAD if answer.after_s is None else Outcome.BUSY
+        host.manners.ended(ticket, outcome, answer.after_s if isinstance(answer, Retry) else None)
+        host.wake.set()
+        self.asking -= 1
+        if outcome is Outcome.DOWN:
+            self._down(host, question, reply)
+        else:
+            host.down_since = None
+        if question.request.shared:
+            await self._share(question.request, reply, answer)
+        await self._see_to(question, host, reply, answer, outcome)
+
+    async def _read(self, question: Question, reply: Reply) -> Any:
+        """Let the source read a reply; what it raises is a fault of the source, and loses no other image."""
+        try:
+            if len(reply.body) < SMALL:
+                return question.read(reply)
+            return await asyncio.get_running_loop().run_in_executor(self._pool, question.read, reply)
+        except RvtoolError as error:
+            return Retry(str(error))
+        except Exception as error:  # of a plugin
+            return Retry(f"source '{question.service.name}' failed to read the reply: {type(error).__name__}: {error}")
+
+    async def _see_to(self, question: Question, host: Host | None, reply: Reply, answer: Any, outcome: Outcome) -> None:
+        """Go on with a question after an answer: ask on, ask again later, or be done with it."""
+        match answer:
+            case Further():
+                question.steps += 1
+                leads_home = origin_of(question.service.actual(answer.request.url)) == "file:"
+                if leads_home and not question.service.info.base_url.startswith("file:"):
+                    self._tell(question, Failed("the service points to a file of this machine"))
+                elif question.steps > MOST_STEPS:
+                    self._tell(question, Failed(f"the service leads on and on ({MOST_STEPS} steps)"))
+                else:
+                    question.request = answer.request
+                    self.put(question, fresh=False)
+            case Retry():
+                self._again(question, host, answer, outcome)
+            case Fatal():
+                self._stop(
+                    SourceError(f"Source '{question.service.name}' stopped at {question.name}: {answer.reason}.")
+                )
+            case Absent():
+                self._tell(question, answer)
+            case _:
+                await self._keep(question, host, reply, answer)
+
+    async def _keep(self, question: Question, host: Host | None, reply: Reply, answer: Any) -> None:
+        """Keep a good answer; one that turns out not to be is asked for again, until the same comes twice."""
+        try:
+            kept = await asyncio.get_running_loop().run_in_executor(self._pool, question.keep, answer, reply)
+        except FullDiskError as error:
+            self._stop(error)
+            return
+        except DataError as error:
+            doubt = (str(error), hashlib.sha256(reply.body).hexdigest())
+            local = reply.request.url.startswith("file:")
+            if local or doubt == question.doubt or (question.doubt[0] == doubt[0] and question.attempt > 2):
+                self._tell(question, Failed(str(error)))
+                return
+            question.doubt = doubt
+            self._again(question, host, Retry(str(error)), Outcome.BAD)
+            return
+        self._tell(question, kept)
+
+    def _again(self, question: Question, host: Host | None, answer: Retry, outcome: Outcome) -> None:
+        """Ask again later, as often as is sensible."""
+        if outcome is Outcome.BUSY:
+            question.refusals += 1
+        else:
+            question.attempt += 1
+        if question.attempt > self.settings.attempts or question.refusals > MOST_REFUSALS:
+            self._tell(question, Failed(answer.reason))
+            return
+        host = host or self._host(question)
+        host.retries += 1
+        if outcome is Outcome.BUSY:  # the host's own pause says when
+            wait_s = answer.after_s or 0.0
+        else:
+            wait_s = max(answer.after_s or 0.0, host.manners.backoff_s(question.attempt - 2))
+        self._host(question).put(question, time.monotonic() + wait_s, next(self._ties))
+
+    def _tell(self, question: Question, answer: Any) -> None:
+        """Say what became of a question, and take up another."""
+        self.live -= 1
+        try:
+            question.tell(answer)
+        except RvtoolError as error:
+            self._stop(error)
+            return
+        self._refill()
+
+    # ------------------------------------------------------------------ replies that many share
+
+    async def _share(self, request: Request, reply: Reply, answer: Any) -> None:
+        """Keep a reply that many questions need, and let those who waited for it go on; bad ones are never kept."""
+        waiting = self._sharing.pop(_key(request), [])
+        if not isinstance(answer, Retry | Fatal):
+            kept = self.cache / _key(request)
+            try:
+                await asyncio.get_running_loop().run_in_executor(self._pool, write_bytes, kept, reply.body)
+            except DataError as error:
+                self._stop(error)
+                return
+        for other in waiting:
+            self.put(other, fresh=False)
+
+    async def _recall(self, question: Question, path: Path) -> None:
+        """Answer a question with a reply that was kept."""
+        body = await asyncio.get_running_loop().run_in_executor(self._pool, path.read_bytes)
+        reply = Reply(question.request, 200, {}, body)
+        await self._see_to(question, None, reply, await self._read(question, reply), Outcome.BAD)
+
+    # ------------------------------------------------------------------ the end
+
+    def _down(self, host: Host, question: Question, reply: Reply) -> None:
+        """Turn to a mirror when a host is down; give up where there is none and it stays down."""
+        host.down_since = host.down_since or time.monotonic()
+        if host.manners.state != "open":
+            return
+        own = origin_of(question.service.actual(question.request.url))
+        for mirror in (own, *question.service.mirrors(own)):
+            if mirror != host.origin and (mirror not in self.hosts or self.hosts[mirror].manners.state == "closed"):
+                self._detours[own] = mirror
+                moving = [*host.ready, *(entry[2] for entry in host.later)]
+                host.ready.clear()
+                host.later.clear()
+                for waiting in moving:
+                    self._host(waiting).put(waiting)
+                return
+        if host.manners.never_answered or time.monotonic() - host.down_since > GIVE_UP_S:
+            said = reply.body.decode("latin-1") if reply.status == 0 else f"HTTP {reply.status}"
+            self._stop(
+                SourceError(f"{redacted(host.origin)} cannot be reached ({said}); check the network or --base-url.")
+            )
+
+    def _refill(self) -> None:
+        """Take up questions, as many as keep every host busy."""
+        most = 64 + 2 * sum(host.most for host in self.hosts.values())
+        while self.live < most and not self.draining and (question := self.feed()) is not None:
+            self.put(question)
+        self._done()
+
+    def _done(self) -> None:
+        over = self.asking == 0 and self._unseen() if self.draining else self.live == 0
+        if over and self._finished is not None and not self._finished.done():
+            self._finished.set_result(None)
+
+    def _unseen(self) -> bool:
+        """Tell whether nothing but the hosts' own tasks is left: no answer is being seen to."""
+        current = asyncio.current_task()
+        return not any(not t.done() and t is not current and not t.get_name().startswith("host") for t in self._tasks)
+
+    def _stop(self, error: RvtoolError) -> None:
+        if self._finished is not None and not self._finished.done():
+            self._finished.set_exception(error)
+
+    def _spawn(self, work: Any) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        if work.__name__ == "_serve":
+            task.set_name("host")
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            if self._finished is not None and not self._finished.done():
+                self._finished.set_exception(error)
+        elif self.draining:
+            self._done()
+
+
+def _key(request: Request) -> str:
+    """Name a request by its content."""
+    plain = replace(request, pair=None, url=redacted(request.url))
+    return hashlib.sha256(repr((plain.url, sorted(plain.params.items()), plain.body)).encode()).hexdigest()

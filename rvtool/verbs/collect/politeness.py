@@ -1,0 +1,311 @@
+"""Manners towards one host: how fast, how many at once, when to wait, and when to leave it alone.
+
+Pure logic on a clock that is given: nothing here sleeps, sends or receives. All times are seconds of that clock.
+"""
+
+from __future__ import annotations
+
+import random
+import statistics
+import time
+from collections import Counter, deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Literal
+
+RECENT_S = 10.0
+"""What the rate is measured over."""
+
+
+class Outcome(Enum):
+    """What became of a request, as far as its host is concerned."""
+
+    CLEAN = "answered"
+    BUSY = "refused for now"  # 429, 503, or the service's own words for them
+    TIMEOUT = "too slow"
+    DOWN = "down"  # no connection, or a server error
+    BAD = "no use"  # it came, but cut off or garbled
+
+
+@dataclass(frozen=True)
+class Ticket:
+    """A request on its way, and when it started."""
+
+    started_s: float
+
+
+class Manners:
+    """Decides when the next request to a host may start, from what became of the earlier ones.
+
+    Ask `wait`; once it says 0, call `started` and keep the ticket; hand it to `ended` with what became of it. A request
+    that was given up (cancelled) has ended too, as `Outcome.BAD`.
+
+    Parameters
+    ----------
+    max_rate_per_s, max_connections
+        Never more than these, however willing the host is.
+    clock
+        Seconds of a clock that never goes back.
+    rng
+        Draws the jitter of `backoff_s`.
+    """
+
+    def __init__(
+        self,
+        max_rate_per_s: float,
+        max_connections: int,
+        clock: Callable[[], float] = time.monotonic,
+        rng: random.Random | None = None,
+    ) -> None:
+        self.outcomes: Counter[Outcome] = Counter()
+        self.in_flight = 0
+        self._clock = clock
+        self._rng = rng or random.Random()
+        self._pace = Pace(max_rate_per_s, clock())
+        self._window = Window(max_connections)
+        self._breaker = Breaker()
+        self._took_s: deque[float] = deque(maxlen=101)
+        self._paused_until_s = self._paused_at_s = clock()
+        self._repeats = 0
+
+    # ------------------------------------------------------------------ asking
+
+    def wait(self) -> float | None:
+        """Return the seconds until the next request may start: 0 now, None not before one in flight has ended."""
+        now = self._clock()
+        if self.in_flight >= self._window.size or self._breaker.probing(now):
+            return None
+        wait = max(self._paused_until_s, self._breaker.open_until_s, self._pace.next_s) - now
+        return wait if wait > 1e-6 else 0.0  # a clock that was moved on by the wait may fall short by its last bit
+
+    def started(self) -> Ticket:
+        """Take note that a request starts now."""
+        ticket = Ticket(self._clock())
+        self.in_flight += 1
+        self._pace.started(ticket)
+        self._breaker.started(ticket)
+        return ticket
+
+    def ended(self, ticket: Ticket, outcome: Outcome, after_s: float | None = None) -> None:
+        """Take note of what became of a request; `after_s` is what a busy host said about when to come back."""
+        now = self._clock()
+        self.in_flight -= 1
+        self.outcomes[outcome] += 1
+        self._window.ended(ticket, outcome, now)
+        if self._breaker.ended(ticket, outcome, now):
+            self._window.restart()
+        if outcome is Outcome.CLEAN:
+            self._took_s.append(now - ticket.started_s)
+            if ticket.started_s >= self._paused_until_s:
+                self._repeats = 0
+        elif outcome is Outcome.BUSY:
+            self._pause(ticket, after_s, now)
+            self._pace.refused(ticket, self._paused_until_s, now)
+
+    def _pause(self, ticket: Ticket, after_s: float | None, now: float) -> None:
+        """Keep everybody off the host for as long as it said, else for 1 s, doubled while it goes on refusing."""
+        if ticket.started_s >= self._paused_at_s:  # one refusal; those in flight beside it are the same one
+            self._repeats += 1
+            self._paused_at_s = now
+        pause_s = after_s if after_s is not None else min(60.0, 2.0 ** (self._repeats - 1))
+        self._paused_until_s = max(self._paused_until_s, now + pause_s)
+
+    # ------------------------------------------------------------------ one request
+
+    def deadline_s(self, attempt: int) -> float:
+        """Return how long a request may take that was tried `attempt` times before.
+
+        Ten times what is usual here (within 5 s to 120 s), once 20 clean replies tell; doubled with every attempt.
+        """
+        usual = 60.0 if len(self._took_s) < 20 else min(120.0, max(5.0, 10 * statistics.median(self._took_s)))
+        return usual * 2**attempt
+
+    def backoff_s(self, attempt: int) -> float:
+        """Draw how long a request rests that failed after `attempt` earlier attempts ("full jitter")."""
+        return min(60.0, 0.5 * 2**attempt) * self._rng.random()
+
+    # ------------------------------------------------------------------ figures
+
+    @property
+    def state(self) -> Literal["closed", "open", "half-open"]:
+        """Of the circuit breaker: requests flow, none is sent, or one is sent to see whether the host is back."""
+        return self._breaker.state(self._clock())
+
+    @property
+    def never_answered(self) -> bool:
+        """Whether requests have ended, and every one of them because the host was down or too slow."""
+        return 0 < self.outcomes.total() == self.outcomes[Outcome.DOWN] + self.outcomes[Outcome.TIMEOUT]
+
+    @property
+    def connections(self) -> int:
+        """How many requests may be in flight at present."""
+        return self._window.size
+
+    @property
+    def allowed_per_s(self) -> float:
+        """Requests a second that may start at present."""
+        return self._pace.allowed_per_s(self._clock())
+
+    @property
+    def rate_per_s(self) -> float:
+        """Requests a second that did start, over the last 10 s."""
+        return self._pace.measured_per_s(self._clock())
+
+
+class Pace:
+    """A smooth rate of starts, and what was learnt about how much of it the host takes.
+
+    The starts are due at fixed moments, so that a timer's jitter costs no throughput: what came late is made up for,
+    as far as `SLACK_S`. The rate doubles from a gentle one until refusals set it a little below what the host took.
+    From there it climbs to what was refused within `AGAIN_S`, and to the largest within `FORGET_S`, slowly at first
+    (the cubic law of TCP CUBIC).
+    """
+
+    SLACK_S = 0.25
+    FIRST_PER_S = 10.0  # at least; a tenth of the largest
+    DOUBLES_S = 0.5
+    BELOW = 0.97
+    ALLOWANCE_S = 1.0  # hosts commonly let a burst of a second's worth through on top of their rate
+    CHANCE = 0.25  # where fewer of the requests are refused, it need not be for their rate
+    AGAIN_S = 120.0
+    FORGET_S = 600.0
+
+    def __init__(self, max_rate_per_s: float, now: float) -> None:
+        self.next_s = now
+        self._max_per_s = max_rate_per_s
+        self._starts_s: deque[float] = deque()
+        self._refused_s: deque[float] = deque()
+        self._resumed_s = self._begun_s = self._first_s = now
+        self._before_per_s = max_rate_per_s
+        self._learnt: tuple[float, float, float] | None = None  # what went well, what was refused, and when
+
+    def allowed_per_s(self, now: float) -> float:
+        """Return the rate of starts that holds now."""
+        if self._learnt is None:
+            doubled = (now - self._starts_s[0]) / self.DOUBLES_S if self._starts_s else 0.0
+            return min(self._max_per_s, max(self.FIRST_PER_S, self._max_per_s / 10) * 2 ** min(doubled, 10.0))
+        well, refused, learnt_s = self._learnt
+        again, forgotten = (min(1.0, (now - learnt_s) / climb_s) ** 3 for climb_s in (self.AGAIN_S, self.FORGET_S))
+        return well + (refused - well) * again + (self._max_per_s - refused) * forgotten
+
+    def measured_per_s(self, now: float) -> float:
+        """Return the starts a second over the last 10 s, or since the first."""
+        recent = [start for start in self._starts_s if start > now - RECENT_S]
+        return len(recent) / max(1.0, now - recent[0]) if recent else 0.0
+
+    def started(self, ticket: Ticket) -> None:
+        """Note a start, and when the next one is due."""
+        now = ticket.started_s
+        for times in (self._starts_s, self._refused_s):
+            while times and times[0] < now - 2 * RECENT_S:
+                times.popleft()
+        self._starts_s.append(now)
+        self.next_s = max(self.next_s, now - self.SLACK_S) + 1 / self.allowed_per_s(now)
+
+    def refused(self, ticket: Ticket, resume_s: float, now: float) -> None:
+        """Learn from a refusal that is followed by a pause until `resume_s`.
+
+        Many refusals are a limit, and what went well before them holds the host's allowance besides its rate. A lone
+        one may be chance: a step below what went well for a second at least will do.
+        """
+        if ticket.started_s >= self._resumed_s:  # else it is one of those that led to the last pause
+            self._begun_s, self._first_s = max(self._resumed_s, ticket.started_s - RECENT_S), ticket.started_s
+            self._before_per_s = self.allowed_per_s(now)
+        self._first_s = min(self._first_s, ticket.started_s)
+        self._resumed_s = resume_s
+        self._refused_s.append(ticket.started_s)
+        taken_s = [start for start in self._starts_s if self._begun_s <= start < self._first_s]
+        if not taken_s:
+            return  # nothing was asked before it
+        lasted_s = self._first_s - taken_s[0]
+        limited = self._limited(self._first_s) or self._limited(now - RECENT_S)
+        if limited or lasted_s >= 1:
+            refused = min(self._before_per_s, len(taken_s) / lasted_s)
+            rightful = lasted_s / (lasted_s + self.ALLOWANCE_S) if limited else 1.0
+            self._learnt = refused * max(0.5, self.BELOW * rightful), refused, now
+
+    def _limited(self, since_s: float) -> bool:
+        """Tell whether too much was refused of what started since then to be chance."""
+        refused, started = (sum(s >= since_s for s in times) for times in (self._refused_s, self._starts_s))
+        return refused > 1 and refused >= self.CHANCE * started
+
+
+class Window:
+    """How many requests may be in flight: one more for each clean reply, half after a refusal or a timeout.
+
+    What started before the last halving tells nothing about the window since, so it changes nothing.
+    """
+
+    FIRST = 4
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._halved_s = float("-inf")
+        self.restart()
+
+    def restart(self) -> None:
+        """Begin anew."""
+        self.size = min(self.FIRST, self._most)
+
+    def ended(self, ticket: Ticket, outcome: Outcome, now: float) -> None:
+        """Grow or shrink."""
+        if ticket.started_s < self._halved_s:
+            return
+        if outcome is Outcome.CLEAN:
+            self.size = min(self.size + 1, self._most)
+        elif outcome in (Outcome.BUSY, Outcome.TIMEOUT):
+            self.size = max(1, self.size // 2)
+            self._halved_s = now
+
+
+class Breaker:
+    """Leaves a host alone that is down: five failures running open it for 30 s, then one request tries.
+
+    While the host stays down, the time doubles up to five minutes.
+    """
+
+    FAILURES = 5
+    FIRST_S = 30.0
+    MOST_S = 300.0
+
+    def __init__(self) -> None:
+        self.open_until_s = float("-inf")
+        self._closed = True
+        self._open_s = self.FIRST_S
+        self._failures = 0
+        self._probe: Ticket | None = None
+
+    def state(self, now: float) -> Literal["closed", "open", "half-open"]:
+        """Return the state (see `Manners.state`)."""
+        if self._closed:
+            return "closed"
+        return "open" if now < self.open_until_s else "half-open"
+
+    def probing(self, now: float) -> bool:
+        """Tell whether the one request that may be sent is on its way."""
+        return self._probe is not None and self.state(now) == "half-open"
+
+    def started(self, ticket: Ticket) -> None:
+        """Note a start; while the breaker is not closed, it is the probe."""
+        if not self._closed:
+            self._probe = ticket
+
+    def ended(self, ticket: Ticket, outcome: Outcome, now: float) -> bool:
+        """Note an end; returns whether it opened the breaker."""
+        probed = ticket is self._probe
+        if probed:
+            self._probe = None
+        if outcome is Outcome.TIMEOUT and not probed:
+            return False  # slow is not down
+        if outcome not in (Outcome.DOWN, Outcome.TIMEOUT):
+            self._closed, self._failures, self._open_s = True, 0, self.FIRST_S
+            self.open_until_s = float("-inf")
+            return False
+        self._failures += 1
+        if not probed and (not self._closed or self._failures < self.FAILURES):
+            return False
+        self._closed = False
+        self.open_until_s = now + self._open_s
+        self._open_s = min(self.MOST_S, 2 * self._open_s)
+        return True
