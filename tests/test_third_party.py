@@ -91,7 +91,8 @@ class Service(BaseHTTPRequestHandler):
             Service.busy -= 1
             return self._answer(503, b"busy")
         stream = io.BytesIO()
-        fits.PrimaryHDU(np.ones((8, 8), np.float32)).writeto(stream)
+        pixels = np.random.default_rng(int(float(asked["ra"][0]))).normal(size=(8, 8))
+        fits.PrimaryHDU(pixels.astype(np.float32)).writeto(stream)
         return self._answer(200, stream.getvalue())
 
     def _answer(self, status, body):

@@ -231,7 +231,8 @@ def open_dataset(path: Path | str, *, excluded: bool = False) -> Dataset:
     info = {"format": FORMAT, "source": {"name": "folder"}, "image": side_of(_first_good(unread, unread.image))}
     if "target_path" in table.column_names:
         info["target"] = side_of(_first_good(unread, unread.target))
-    return Dataset(root, info, with_splits(table, root, info, split="70/15/15", seed=0, group_arcmin=None)[0])
+    table = with_splits(table, root, info, split="70/15/15", seed=0, group_arcmin=None)[0]
+    return Dataset(root, info, table if excluded else without_excluded(table))
 
 
 def without_excluded(table: pa.Table) -> pa.Table:
@@ -245,7 +246,7 @@ def _kept(table: pa.Table) -> np.ndarray:
     """Tell which rows no reason excludes, ``(N,)`` bool."""
     if "excluded" not in table.column_names:
         return np.ones(len(table), bool)
-    return np.array([not reason for reason in words_of(table["excluded"])], bool)
+    return np.array([reason in (None, "", False) for reason in table["excluded"].to_pylist()], bool)
 
 
 def _first_good(dataset: Dataset, read: Callable[[int], Image]) -> Image:
@@ -315,15 +316,15 @@ def with_splits(
     if "group" not in names:
         groups, told = _groups(table, root, info, group_arcmin)
         table = table.append_column("group", pa.array(groups))
-    kept = _kept(table)
     if "split" not in names:
         labels = None
         if "label" in names:
-            labels = np.array([word or "" for word in words_of(table["label"])], dtype=object)[kept]
-        parts = np.full(len(table), None, dtype=object)
-        parts[kept] = split_by_group(table["group"].to_numpy()[kept], labels, fractions, seed)
+            labels = np.array([word or "" for word in words_of(table["label"])], dtype=object)
+        # dealt with those that are excluded, so that excluding one more moves no other
+        parts = split_by_group(table["group"].to_numpy(), labels, fractions, seed)
         table = table.append_column("split", pa.array(parts.tolist(), pa.string()))
-    elif not kept.all():
+    if not (kept := _kept(table)).all():
+        names = table.column_names
         split_at = names.index("split")
         table = table.set_column(split_at, "split", pc.if_else(pa.array(kept), table["split"], None))
     unlike = set(table["split"].unique().to_pylist()) - {*SPLITS, "", None}

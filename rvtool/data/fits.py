@@ -167,6 +167,11 @@ def beam_of(header: fits.Header | Mapping[str, Any]) -> Beam | None:
     return Beam(float(major) * 3600, float(minor) * 3600, float(angle) if isinstance(angle, int | float) else 0.0)
 
 
+def is_colour(header: Any) -> bool:
+    """Tell whether the three planes of the third axis are the colours of one image."""
+    return header.get("NAXIS3") == 3 and str(header.get("CTYPE3", "")).strip() == "RGB"
+
+
 def planes(path: Path | str, body: bytes | None = None) -> Iterator[Image]:
     """Read every 2-D plane of an image file.
 
@@ -212,6 +217,7 @@ def glance(path: Path, place: bool = True) -> tuple[int, tuple[float, float] | N
         for hdu in hdus:
             if image_hdus([hdu]):
                 *further, height, width = hdu.shape
+                further = further[:-1] if is_colour(hdu.header) else further
                 count = int(np.prod(further, dtype=int))
                 if not place:
                     return count, None
@@ -250,12 +256,12 @@ def _fits_planes(path: Path, body: bytes | None) -> Iterator[Image]:
         data = hdu.data
         if data is None:
             raise DataError(f"{path} holds no pixels; it may be truncated.")
-        stack = data.reshape(-1, *data.shape[-2:])
+        stack = data.reshape(-1, *data.shape[-3 if is_colour(header) else -2 :])
         stack = stack.astype(stack.dtype.newbyteorder("="), copy=False)
         unit = str(header.get("BUNIT", "")).strip()
         raw = header_block(hdu)
         for number, plane in enumerate(stack):
-            yield Image(plane[None], unit, beam_of(header), raw, path, number, header)
+            yield Image(plane.reshape(-1, *plane.shape[-2:]), unit, beam_of(header), raw, path, number, header)
 
 
 def header_block(hdu: Any) -> bytes:

@@ -168,6 +168,9 @@ def _pixels_size(values: dict[str, str]) -> int:
 def _data_size(values: dict[str, str]) -> int:
     groups, parameters = int(values.get("GCOUNT", 1)), int(values.get("PCOUNT", 0))
     width = abs(int(values["BITPIX"])) // 8
+    sizes = [groups, parameters, *(int(values[f"NAXIS{i + 1}"]) for i in range(int(values["NAXIS"])))]
+    if min(sizes) < 0:  # would lead back to a unit that was read
+        raise ValueError(f"a negative size of {min(sizes)}")
     if values.get("GROUPS") == "T" and values.get("NAXIS1") == "0":  # random groups: NAXIS1 = 0 is a mark, no axis
         shape = [int(values[f"NAXIS{i + 1}"]) for i in range(1, int(values["NAXIS"]))]
         return width * groups * (parameters + prod(shape))

@@ -47,7 +47,8 @@ def from_name(name: str) -> tuple[float, float] | None:
     return _degrees(*found.groups()) if found else None
 
 
-def _degrees(h: str, m: str, s: str, sign: str, d: str, dm: str, ds: str) -> tuple[float, float]:
+def _degrees(h: str, m: str, s: str, *dec_parts: str) -> tuple[float, float]:
+    sign, d, dm, ds = dec_parts
     dec = float(d) + float(dm) / 60 + float(ds) / 3600
     return 15 * (float(h) + float(m) / 60 + float(s) / 3600), -dec if sign == "-" else dec
 

@@ -14,8 +14,11 @@ LATER = frozenset({0, 408, 425, 429, 500, 502, 503, 504})
 TAGS = re.compile(r"<(script|style)\b.*?</\1>|<[^>]*>", re.DOTALL | re.IGNORECASE)
 FITS_START = b"SIMPLE  ="
 LONGEST_HEADER = 100 * 2880  # bytes
+AREA = r"(?:\w+ ){0,2}(?:area|region|survey|footprint|coverage)\b"
 NOTHING_THERE = re.compile(
-    r"\bno (?:image|data|field|mosaic|coverage)|\bnot? (?:in|within|inside|covered)\b|\b(?:is|lies|are) outside\b", re.I
+    rf"\bno (?:image|data|field|mosaic|coverage)s?\b|\bnot covered\b"
+    rf"|\b(?:not (?:in|within|inside)|outside(?: of)?) {AREA}",
+    re.IGNORECASE,
 )
 
 

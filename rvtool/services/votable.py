@@ -81,7 +81,7 @@ def catalogue_of(reply: Reply) -> Votable | Absent | Retry | Fatal:
     try:
         table = read_votable(reply.body)
     except DataError:
-        return Retry(f"no table came, but: {words(reply.body)}")
+        return Retry(f"no VOTable came, but: {words(reply.body) or 'nothing'}")
     return Retry(table.message or "the service could not answer") if table.status == "ERROR" else table
 
 

@@ -286,15 +286,12 @@ def test_excluded_rows_stay_in_the_manifest_and_are_not_given(tmp_path):
 
 
 @pytest.mark.parametrize("given", [{}, {"split": ["train", "test"] * 20}])
-def test_excluded_rows_belong_to_no_split(tmp_path, given):
-    dataset = with_excluded(tmp_path / "d", **given)
+def test_excluded_rows_belong_to_no_split_and_move_no_other(tmp_path, given):
+    with_excluded(tmp_path / "d", **given)
     whole = open_dataset(tmp_path / "d", excluded=True).column("split").tolist()
     assert whole[:2] == [None, None]
-    assert None not in whole[2:]
-    if not given:
-        for label in "ab":  # of the 19 that are left of each class, not of 20
-            part = dataset.where([f"label={label}"]).column("split").tolist()
-            assert [part.count(name) for name in ("train", "val", "test")] == [9, 5, 5]
+    before = with_excluded(tmp_path / "before", **given, excluded=[None] * 40).column("split").tolist()
+    assert whole[2:] == before[2:]
 
 
 def test_a_dataset_of_excluded_images_only_is_told(tmp_path):
@@ -306,3 +303,13 @@ def test_an_excluded_image_changes_the_digest(tmp_path):
     first = with_excluded(tmp_path / "a")
     other = with_excluded(tmp_path / "b", excluded=["two sources", *[None] * 39])
     assert first.digest != other.digest
+
+
+@pytest.mark.parametrize("reasons", ['"",blurred', "False,True", ",1"])
+def test_a_labels_csv_may_exclude_images(tmp_path, reasons):
+    first, second = reasons.split(",")
+    folder = labelled(tmp_path / "d", f"file,excluded\na.png,{first}\nb.png,{second}\n")
+    dataset = open_dataset(folder)
+    assert dataset.column("id").tolist() == ["a"]
+    assert dataset.column("split").tolist() == [open_dataset(folder, excluded=True).column("split")[0]]
+    assert open_dataset(folder, excluded=True).column("split")[1] is None

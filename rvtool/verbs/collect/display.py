@@ -24,7 +24,7 @@ LINE_EVERY_S = 60.0  # in a log
 class Display:
     """A live table on a terminal, a line a minute elsewhere; nothing for the few questions before the fetching."""
 
-    def __init__(self, console: Console, fetcher: Fetcher, gathering: Any | None, settings: Any) -> None:
+    def __init__(self, console: Console, fetcher: Fetcher, gathering: Any, settings: Any) -> None:
         self.console, self.fetcher, self.gathering, self.settings = console, fetcher, gathering, settings
         self.began = time.monotonic()
         self.had_before = sum(gathering.had.values()) if gathering is not None else 0
@@ -74,10 +74,10 @@ class Display:
         classes = Table(box=None, padding=(0, 2, 0, 0))
         for heading in ("class", "", "images", "missed"):
             classes.add_column(heading, justify="right" if heading in ("images", "missed") else "left")
-        for label in sorted(self.gathering.left, key=str):  # type: ignore[union-attr]
-            had, wanted = self.gathering.had[label], self._wanted_of(label)  # type: ignore[union-attr]
+        for label in sorted(self.gathering.left, key=str):
+            had, wanted = self.gathering.had[label], self._wanted_of(label)
             bar = ProgressBar(total=max(wanted, 1), completed=had, width=30)
-            classes.add_row(Text(label or "images"), bar, f"{had}/{wanted}", str(self.gathering.missed[label]))  # type: ignore[union-attr]
+            classes.add_row(Text(label or "images"), bar, f"{had}/{wanted}", str(self.gathering.missed[label]))
         return Group(hosts, classes, Text(self.line()))
 
     def _state(self, host: Any) -> Text:
@@ -89,14 +89,14 @@ class Display:
         return Text(f"asked to wait {pause:.0f} s", "yellow") if pause > 0.5 else Text("well", "green")
 
     def _had(self) -> int:
-        return sum(self.gathering.had.values())  # type: ignore[union-attr]
+        return sum(self.gathering.had.values())
 
     def _wanted_of(self, label: str | None) -> int:
-        there = self.gathering.had[label] + self.gathering.left[label] + self.gathering.live[label]  # type: ignore[union-attr]
+        there = self.gathering.had[label] + self.gathering.left[label] + self.gathering.live[label]
         return there if self.settings.count is None else min(there, self.settings.count)
 
     def _wanted(self) -> int:
-        return sum(self._wanted_of(label) for label in self.gathering.left)  # type: ignore[union-attr]
+        return sum(map(self._wanted_of, self.gathering.left))
 
     def _rate(self, had: int) -> float:
         return (had - self.had_before) / max(time.monotonic() - self.began, 1e-3)

@@ -8,6 +8,7 @@ import shutil
 import signal
 import time
 from collections.abc import Callable, Coroutine, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,7 @@ def collect(settings: Settings, console: Console) -> dict[str, Any]:
     parse_fractions(settings.split)  # what is wrong is told before anything is made
     check_names(settings)
     if not fetches(first := sides["image"]) and lists(first):
-        return list_targets(first, settings, _asker(sides, settings, console), console)
+        return list_targets(first, settings, _asker(sides, settings, console), partial(_say, console))
     if settings.dry_run:
         return _try_out(sides, settings, out, console)
     if (out / NAME).exists():
@@ -99,7 +100,7 @@ def _as_begun(journal: Journal, settings: Settings) -> Settings:
     if begun is None:
         raise DataError(f"{settings.resume} was stopped while its targets were listed; give its first command again.")
     given = {name: getattr(settings, name) for name in settings.model_fields_set if name in LATER}
-    wrong = settings.model_fields_set - {*LATER, "resume"}
+    wrong = {name for name in settings.model_fields_set - {*LATER, "resume"} if getattr(settings, name)}
     if wrong:
         names = ", ".join(f"--{typed_name(name)}" for name in sorted(wrong))
         raise ConfigError(
@@ -152,14 +153,18 @@ def _plan(journal: Journal, sides: Mapping[str, Service], settings: Settings, co
         There is nothing to fetch.
     """
     ask = _asker(sides, settings, console)
-    count = journal.add(with_stems(targets_of(list(sides.values()), settings, ask)))
+    count = journal.add(with_stems(targets_of(list(sides.values()), settings, ask, partial(_say, console))))
     if count == 0:
         raise DataError("There is nothing to fetch: not one target is named.")
-    told = prepare(journal, sides, settings, ask)
+    told = prepare(journal, sides, settings, ask, partial(_say, console))
     _tell_plan(journal, count, told, settings, console)
     journal.note("conflicts", told["conflicts"])
     journal.note("planned", _kept_settings(settings))
     return told
+
+
+def _say(console: Console, text: str, style: str | None = None) -> None:
+    console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
 
 
 def _asker(sides: Mapping[str, Service], settings: Settings, console: Console) -> Ask:
@@ -173,9 +178,7 @@ def _asker(sides: Mapping[str, Service], settings: Settings, console: Console) -
 
 
 def _tell_plan(journal: Journal, count: int, told: dict[str, Any], settings: Settings, console: Console) -> None:
-    def say(text: str, style: str | None = None) -> None:
-        console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
-
+    say = partial(_say, console)
     if told["outside"]:
         say(f"{told['outside']} of {count} targets lie outside the survey's coverage")
     if told["duplicates"]:
@@ -206,8 +209,8 @@ def _gather(
     """Fetch what is missing, and make the dataset of what was had."""
     if failed := journal.reopen():
         console.print(f"{failed} images that failed are asked for again", highlight=False)
-    for partial in out.rglob(".*.partial"):
-        partial.unlink(missing_ok=True)  # of a process that was killed
+    for left in out.rglob(".*.partial"):
+        left.unlink(missing_ok=True)  # of a process that was killed
     gathering = Gathering(journal, out, sides, settings)
     began = time.monotonic()
     try:
@@ -220,9 +223,12 @@ def _gather(
     result = finish(journal, out, sides, settings, console)
     result |= {"requests": fetched.requests, "fetch_seconds": round(fetch_s, 3)}
     if fetched.draining:
-        left = sum(gathering.left.values()) + sum(gathering.live.values())
-        result["unfinished"] = left
-        console.print(f"stopped, {left} targets are left; go on with: rvtool collect --resume {out}", style="yellow")
+        result["unfinished"] = sum(gathering.left.values()) + sum(gathering.live.values())
+        _say(
+            console,
+            f"stopped, {result['unfinished']} targets are left; go on with: rvtool collect --resume {out}",
+            "yellow",
+        )
     return result
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import io
-import json
 import re
 import tarfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal
 
@@ -19,6 +19,7 @@ from rvtool.data.files import writing
 from rvtool.data.fits import suffix_of
 from rvtool.errors import DataError
 from rvtool.report.tables import write_csv
+from rvtool.verbs.collect.records import json_of
 
 if TYPE_CHECKING:
     import h5py
@@ -31,6 +32,7 @@ ROWS_A_BLOCK = 1_000  # of the manifest held in memory as Python objects
 PATHS = {"image": "path", "target": "target_path"}
 PLANES = {"image": "plane", "target": "target_plane"}
 UNSPLIT, UNLABELLED = "unsplit", "unlabelled"
+OURS = re.compile(r"(train|val|test|unsplit)(-\d{6}\.tar|_.*\.(npy|csv))|images\.h5|left-out\.csv")
 
 
 def export(dataset: Dataset, kind: Kind, out: Path) -> list[Path]:
@@ -40,8 +42,8 @@ def export(dataset: Dataset, kind: Kind, out: Path) -> list[Path]:
         ``SPLIT-000000.tar``, ...: ``KEY.fits`` (or what the file is), ``KEY.target.fits`` for pairs, and ``KEY.json``,
         the row of the manifest. The same dataset gives the same bytes.
     ``hdf5``
-        ``images.h5``: a group for each split with ``image (N, C, H, W)`` and ``target``, float32, with unit, pixel scale
-        and beam as attributes, and each column of the manifest, ``(N,)``.
+        ``images.h5``: a group for each split with ``image (N, C, H, W)`` and ``target``, float32, with unit, pixel
+        scale and beam as attributes, and each column of the manifest, ``(N,)``.
     ``npy``
         ``SPLIT_CLASS.npy``, float32 ``(N, H, W)``, or ``(N, C, H, W)`` for more channels than one;
         ``SPLIT_CLASS.target.npy`` for pairs; and ``SPLIT_CLASS.csv``, the ids in the same order.
@@ -65,7 +67,7 @@ def export(dataset: Dataset, kind: Kind, out: Path) -> list[Path]:
     folder = out / kind
     written = write(dataset, folder)
     for old in folder.iterdir():
-        if old not in written and old.suffix in (".tar", ".h5", ".npy", ".csv"):
+        if old not in written and OURS.fullmatch(old.name):
             old.unlink()
     return written
 
@@ -89,7 +91,7 @@ def _sides(dataset: Dataset) -> list[str]:
 # --------------------------------------------------------------------------- WebDataset
 
 
-def _write_webdataset(dataset: Dataset, folder: Path, shard_bytes: int = SHARD_BYTES) -> list[Path]:
+def _write_webdataset(dataset: Dataset, folder: Path) -> list[Path]:
     written: list[Path] = []
     shared = {side: _shared_files(dataset, side) for side in _sides(dataset)}
     for part, rows in _parts(dataset):
@@ -99,8 +101,8 @@ def _write_webdataset(dataset: Dataset, folder: Path, shard_bytes: int = SHARD_B
         while sample is not None:
             path = folder / f"{part}-{shard:06d}.tar"
             with writing(path) as stream, tarfile.open(fileobj=stream, mode="w|", format=tarfile.USTAR_FORMAT) as tar:
-                room = shard_bytes
-                while sample is not None and (room == shard_bytes or _size(sample) <= room):
+                room = SHARD_BYTES
+                while sample is not None and (room == SHARD_BYTES or _size(sample) <= room):
                     room -= _size(sample)
                     for name, body in sample:
                         _add(tar, name, body)
@@ -116,15 +118,13 @@ def _shared_files(dataset: Dataset, side: str) -> set[str]:
     return {path for path, count in counts.items() if count > 1}
 
 
-def _samples(
-    dataset: Dataset, rows: np.ndarray, shared: dict[str, set[str]]
-) -> Iterator[list[tuple[str, bytes]]]:
+def _samples(dataset: Dataset, rows: np.ndarray, shared: dict[str, set[str]]) -> Iterator[list[tuple[str, bytes]]]:
     """Give the members of each row: names and bytes. A key is the row's number: ids hold dots, which end a key."""
     for start in range(0, len(rows), ROWS_A_BLOCK):
         block = rows[start : start + ROWS_A_BLOCK]
         for row, record in zip(block.tolist(), dataset.take(block).table.to_pylist(), strict=True):
             key = f"{row + 1:07d}"
-            members = [(f"{key}.json", json.dumps(record, default=str, ensure_ascii=False).encode())]
+            members = [(f"{key}.json", json_of(record))]
             for side, files in shared.items():
                 if path := record[PATHS[side]]:
                     one = path in files or (record.get(PLANES[side]) or 0) > 0
@@ -182,7 +182,7 @@ class _Fitting:
                     data = (self.dataset.image(row) if side == "image" else self.dataset.target(row)).data
                     if data.shape != shape:
                         raise DataError(f"the {side} is {_by(data.shape)}, not {_by(shape)}")
-                    sides[side] = data.astype(np.float32)
+                    sides[side] = data.astype("<f4")
             except DataError as error:
                 self.left_out.append((self._ids[row], str(error)))
             else:
@@ -207,22 +207,21 @@ def _write_hdf5(dataset: Dataset, folder: Path) -> list[Path]:
 
     path = folder / "images.h5"
     fitting = _Fitting(dataset)
-    with writing(path) as stream:
-        with h5py.File(stream, "w") as file:
-            for part, rows in _parts(dataset):
-                group = file.create_group(part)
-                images = {side: _images(group, side, shape, dataset) for side, shape in fitting.shapes.items()}
-                kept = []
-                for row, sides in fitting.read(rows):
-                    for side, data in sides.items():
-                        images[side].resize(len(kept) + 1, axis=0)
-                        images[side][len(kept)] = data
-                    kept.append(row)
-                table = dataset.take(np.array(kept, int)).table
-                for name in table.column_names:
+    with writing(path) as stream, h5py.File(stream.name, "w") as file:  # HDF5 opens files by their names alone
+        for part, rows in _parts(dataset):
+            group = file.create_group(part)
+            images = {side: _images(group, side, shape, dataset) for side, shape in fitting.shapes.items()}
+            kept: list[int] = []
+            for row, sides in fitting.read(rows):
+                for side, data in sides.items():
+                    images[side].resize(len(kept) + 1, axis=0)
+                    images[side][len(kept)] = data
+                kept.append(row)
+            table = dataset.take(np.array(kept, int)).table
+            for name in table.column_names:
+                if name not in images:
                     group.create_dataset(name, **_values(table[name]))
-        written = fitting.finish(folder, [path])
-    return written
+    return fitting.finish(folder, [path])
 
 
 def _images(group: h5py.Group, side: str, shape: Shape, dataset: Dataset) -> h5py.Dataset:
@@ -238,22 +237,48 @@ def _values(column: pa.ChunkedArray) -> dict[str, Any]:
     import h5py
 
     if pa.types.is_floating(column.type) or pa.types.is_integer(column.type) or pa.types.is_boolean(column.type):
-        return {"data": column.to_numpy(zero_copy_only=False).astype(None if column.null_count == 0 else float)}
+        values = column.to_numpy(zero_copy_only=False)
+        return {"data": values.astype(float) if values.dtype == object else values}  # truth values with gaps
     return {"data": [word or "" for word in words_of(column)], "dtype": h5py.string_dtype()}
 
 
 def _write_npy(dataset: Dataset, folder: Path) -> list[Path]:
     fitting = _Fitting(dataset)
     labels = _words(dataset, "label", UNLABELLED)
-    ids = words_of(dataset.table["id"])
+    ids, paths = words_of(dataset.table["id"]), words_of(dataset.table["path"])
     classes = {label: re.sub(r"[^\w+-]+", "-", label) for label in sorted(set(labels))}
     twice = [label for label, name in classes.items() if list(classes.values()).count(name) > 1]
     if twice:
         raise DataError(f"Classes {', '.join(twice)} would share a file; rename them, or export as hdf5.")
     written = []
     for part, rows in _parts(dataset):
-        for label, name in classes.items():
-            mine = rows[labels[rows] == label]
-            stem = folder / f"{part}_{name}"
-            kept = [row for row in _stack(fitting, mine, stem)]
+        for label in sorted(set(labels[rows])):
+            stem = f"{part}_{classes[label]}"
+            arrays = {side: folder / f"{stem}{'' if side == 'image' else '.' + side}.npy" for side in fitting.shapes}
+            kept = _stack(fitting, rows[labels[rows] == label], arrays)
+            listed = folder / f"{stem}.csv"
+            write_csv(listed, ("id", "label", "path"), ((ids[row], label, paths[row]) for row in kept))
+            written += [*arrays.values(), listed]
     return fitting.finish(folder, written)
+
+
+def _stack(fitting: _Fitting, rows: np.ndarray, arrays: dict[str, Path]) -> list[int]:
+    """Write the images of some rows as one array for each side, image by image, and return the rows that fit."""
+    kept: list[int] = []
+    with ExitStack() as files:
+        streams = {side: files.enter_context(writing(path)) for side, path in arrays.items()}
+        for side, stream in streams.items():
+            _npy_header(stream, 0, fitting.shapes[side])
+        for row, sides in fitting.read(rows):
+            for side, data in sides.items():
+                streams[side].write(data.tobytes())
+            kept.append(row)
+        for side, stream in streams.items():  # NumPy leaves room in the header for the final number
+            stream.seek(0)
+            _npy_header(stream, len(kept), fitting.shapes[side])
+    return kept
+
+
+def _npy_header(stream: IO[bytes], count: int, shape: Shape) -> None:
+    each = shape[1:] if shape[0] == 1 else shape
+    np.lib.format.write_array_header_1_0(stream, {"descr": "<f4", "fortran_order": False, "shape": (count, *each)})

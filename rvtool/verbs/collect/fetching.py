@@ -18,7 +18,7 @@ from typing import Any
 from rvtool.data.files import write_bytes
 from rvtool.errors import DataError, FullDiskError, RvtoolError, SourceError
 from rvtool.kinds import Absent, Fatal, Further, Reply, Request, Retry
-from rvtool.verbs.collect.politeness import Manners, Outcome
+from rvtool.verbs.collect.politeness import Manners, Outcome, Ticket
 from rvtool.verbs.collect.services import Service, origin_of
 from rvtool.verbs.collect.transport import Transport, outcome_of, redacted
 
@@ -26,6 +26,7 @@ MOST_STEPS = 8  # requests that one question may lead to
 MOST_REFUSALS = 30  # answers of "too many requests", which are no fault of the question
 GIVE_UP_S = 600.0  # a host that has been down for so long ends the collection
 THREADS = 4  # for reading, validating and writing
+LIST_DEADLINE_S = 60.0
 SMALL = 1 << 20  # bytes; what is larger is read in a thread
 
 
@@ -208,16 +209,18 @@ class Fetcher:
             question = host.ready.popleft()
             self.asking += 1
             self.requests += 1
-            self._spawn(self._ask(host, question))
+            self._spawn(self._ask(host, question, host.manners.started()))
 
     # ------------------------------------------------------------------ one question
 
-    async def _ask(self, host: Host, question: Question) -> None:
+    async def _ask(self, host: Host, question: Question, ticket: Ticket) -> None:
         """Ask once, and see to what comes of it."""
-        ticket = host.manners.started()
         url = question.service.actual(question.request.url)
         url = host.origin + url[len(origin_of(url)) :] if origin_of(url) in self._detours else url
-        reply = await self.transport.fetch(question.request, host.manners.deadline_s(question.attempt - 1), url)
+        deadline_s = host.manners.deadline_s(question.attempt - 1)
+        if question.request.shared or question.steps:  # lists and frames take longer than the cutouts that are usual
+            deadline_s = max(LIST_DEADLINE_S, deadline_s)
+        reply = await self.transport.fetch(self._addressed(question), deadline_s, url)
         answer = await self._read(question, reply)
         outcome = outcome_of(reply)
         if outcome is Outcome.CLEAN and isinstance(answer, Retry):  # said with words instead of a status
@@ -232,6 +235,13 @@ class Fetcher:
         if question.request.shared:
             await self._share(question.request, reply, answer)
         await self._see_to(question, host, reply, answer, outcome)
+
+    def _addressed(self, question: Question) -> Request:
+        """Return the request with its pair's address as it really is."""
+        request = question.request
+        if request.pair is None:
+            return request
+        return replace(request, pair=replace(request.pair, url=question.service.actual(request.pair.url)))
 
     async def _read(self, question: Question, reply: Reply) -> Any:
         """Let the source read a reply; what it raises is a fault of the source, and loses no other image."""

@@ -44,7 +44,7 @@ def finish(
     DataError
         Not one image was had, or the list of exclusions names images that are not there.
     """
-    excluded = _exclusions(journal, settings)
+    excluded = _exclusions(journal, out, settings)
     if len(sides) > 1:
         _align(journal, out, sides, settings, console)
     failures = [
@@ -59,7 +59,7 @@ def finish(
         raise DataError(f"Source '{name}' gave not one image; the first reason: {first.rstrip('.')}.")
     dataset, told = _write(journal, out, sides, settings, excluded)
     if any(_remote(service) for service in sides.values()):
-        write_citations(out, _used(sides, settings))
+        write_citations(out, _used(sides, settings), Counter(dataset.words("source")) if "source" in dataset else None)
         write_metadata(out, dataset)
     if settings.mosaic:
         pages = write_mosaics(open_dataset(out, excluded=True), out)
@@ -76,7 +76,7 @@ def _remote(service: Service) -> bool:
     return not service.info.base_url.startswith("file:")
 
 
-def _exclusions(journal: Journal, settings: Any) -> dict[str, str]:
+def _exclusions(journal: Journal, out: Path, settings: Any) -> dict[str, str]:
     """Return every image that was ever excluded, with the reason; the journal remembers them."""
     known: dict[str, str] = journal.fact("excluded") or {}
     if settings.exclude is not None:
@@ -131,7 +131,7 @@ def _write(
         for target, images in journal.images():
             for row in _rows(target, images):
                 if excluded:
-                    row["excluded"] = excluded.get(target.id)
+                    row["excluded"] = excluded.get(row["id"], excluded.get(target.id))
                 block.append(row)
             if not described:
                 described = _sides(out, block[0], sides)

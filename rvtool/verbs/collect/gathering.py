@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import hashlib
 from collections import Counter, deque
 from collections.abc import Mapping
@@ -10,16 +9,14 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
 
-from rvtool import plugins
 from rvtool.data.files import write_bytes
 from rvtool.errors import SourceError
 from rvtool.kinds import Absent, Found, Reply, Target
 from rvtool.verbs.collect.fetching import Failed, Question
 from rvtool.verbs.collect.journal import ABSENT, ASIDE, DUPLICATE, FAILED, HAD, PENDING, Journal
+from rvtool.verbs.collect.provenance import provenance
 from rvtool.verbs.collect.services import Service, fetches, origin_of
-from rvtool.verbs.collect.transport import redacted
 from rvtool.verbs.collect.validate import Expected, check
 
 AHEAD = 200  # targets of a class taken from the journal at once
@@ -77,7 +74,6 @@ class Gathering:
         self._ahead: dict[str | None, deque[tuple[int, int, str, Target]]] = {label: deque() for label in self.left}
         self._cursor: dict[str | None, int] = dict.fromkeys(self.left, -1)
         self._wider: dict[tuple[str, int], Service | None] = {}
-        self._versions = {s.name: plugins.version_of("source", s.name) for s in sides.values()}
 
     def wanted(self, label: str | None) -> int:
         """Return how many images of a class are still worth asking for."""
@@ -144,14 +140,14 @@ class Gathering:
         checked = check(found.body, found.suffix, expected)
         if checked.larger and not local and self.settings.larger != "keep":
             return Kept({}, larger=True)
-        row = self._write(wanted, side, found)
+        seen = asdict(checked)
         if found.pair is not None:
-            seen = check(found.pair.body, found.pair.suffix, Expected(strict=False))
-            row["seen"] = {"pair": self._write(wanted, "target", found.pair) | {"seen": asdict(seen)}}
-        row["seen"] = asdict(checked) | row.get("seen", {})
+            check(found.pair.body, found.pair.suffix, Expected(strict=False))
+            seen["pair"] = self._write(wanted, "target", found.pair)
+        row = self._write(wanted, side, found) | {"seen": seen}
         row["pixels_sha256"] = checked.pixels_sha256
         row["columns"] = found.columns | ({"field_factor": wanted.factor} if wanted.factor > 1 else {})
-        row["provenance"] = {"source": service.name} if local else self._provenance(service, reply)
+        row["provenance"] = {"source": service.name} if local else provenance(service, reply)
         return Kept(row)
 
     def _write(self, wanted: Wanted, side: str, found: Found) -> dict[str, Any]:
@@ -159,23 +155,6 @@ class Gathering:
         path = f"{folder}/{wanted.stem}{found.suffix}"
         write_bytes(self.out / path, found.body)
         return {"path": path, "bytes": len(found.body), "sha256": hashlib.sha256(found.body).hexdigest()}
-
-    def _provenance(self, service: Service, reply: Reply) -> dict[str, Any]:
-        request = reply.request
-        url = redacted(service.actual(request.url))
-        if request.params:
-            url += ("&" if "?" in url else "?") + urlencode(request.params)
-        return {
-            "source": service.name,
-            "source_version": self._versions[service.name],
-            "request": url,
-            "request_body": request.body.decode("latin-1") if request.body else None,
-            "fetched": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            "server_date": reply.headers.get("date"),
-            "release": service.info.release or None,
-            "unit": service.info.unit or None,
-            "licence": service.info.licence or None,
-        }
 
     def _tell(self, wanted: Wanted, answer: Any) -> None:
         """Write down what became of a question, and ask the target's next."""

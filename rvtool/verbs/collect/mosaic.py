@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +26,7 @@ PAPER, INK, DIM = (18, 18, 18), (255, 255, 255), (170, 170, 170)
 PAGE = re.compile(r"mosaic-\d+\.png")
 MOST_NAMED = 8
 DEFAULT_REASON = "excluded by eye"
+HEADINGS = ("number", "id")
 
 
 # --------------------------------------------------------------------------- drawing
@@ -58,7 +59,7 @@ def write_mosaics(dataset: Dataset, out: Path, columns: int = 10, rows: int = 8)
         ("number", "id", "label", "path"),
         ((row + 1, ids[row], labels[row] or "", paths[row]) for row in drawn),
     )
-    pages = []
+    pages: list[Path] = []
     for start in range(0, len(drawn), columns * rows):
         captions = [
             (row, f"#{row + 1}  {labels[row] or ''}", ids[row]) for row in drawn[start : start + columns * rows]
@@ -158,15 +159,13 @@ def read_exclusions(path: Path, ids: Collection[str], out: Path | None = None) -
     known = {*ids, *numbers.values()}
     found: dict[str, str] = {}
     unknown, unclear = [], []
-    for line, (entry, reason) in _entries(lines, known, numbers):
-        number = numbers.get(entry.removeprefix("#"))
-        if entry in known and number not in (None, entry):
+    for entry, reason in _entries(lines, {*known, *numbers, *(f"#{number}" for number in numbers)}):
+        numbered = numbers.get(entry.removeprefix("#"))
+        if entry in known and numbered not in (None, entry):
             unclear.append(entry)
-        elif entry in known:
-            found[entry] = reason or DEFAULT_REASON
-        elif number is not None:
-            found[number] = reason or DEFAULT_REASON
-        elif line > 1 or entry.lower() not in ("number", "id"):
+        elif entry in known or numbered is not None:
+            found[entry if entry in known else str(numbered)] = reason or DEFAULT_REASON
+        else:
             unknown.append(entry)
     if unknown:
         raise DataError(f"{path} excludes images that are not in the dataset: {_some(unknown)}; mend the list.")
@@ -187,19 +186,22 @@ def _numbers(out: Path | None) -> dict[str, str]:
         return {row["number"]: row["id"] for row in csv.DictReader(stream)}
 
 
-def _entries(
-    lines: Sequence[str], known: Collection[str], numbers: Mapping[str, str]
-) -> Iterator[tuple[int, tuple[str, str]]]:
+def _entries(lines: Sequence[str], known: Collection[str]) -> Iterator[tuple[str, str]]:
     """Cut each line that counts into entry and reason, so that the entry is known if it can be: ids may hold spaces."""
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(lines):
         text = line.strip()
-        if not text or (text.startswith("#") and not text[1:2].isdigit() and text not in known):
+        comment = text.startswith("#") and not text[1:2].isdigit() and text not in known
+        if not text or comment:
             continue
         first, *rest = next(csv.reader([text], skipinitialspace=True))
         by_comma = (first.strip(), ",".join(rest).strip())
-        word, _, after = text.replace(",", " ", 1).partition(" ")
-        cuts = [(text, ""), by_comma, (word, after.strip())]
-        yield number, next((c for c in cuts if c[0] in known or c[0].removeprefix("#") in numbers), by_comma)
+        word, _, after = re.sub(r"[\s,]+", " ", text, count=1).partition(" ")
+        by_space = (word, after)
+        entry, reason = next(
+            (cut for cut in ((text, ""), by_comma, by_space) if cut[0] in known), by_comma if rest else by_space
+        )
+        if number > 0 or entry in known or entry.lower() not in HEADINGS:
+            yield entry, reason
 
 
 def _some(names: Sequence[str]) -> str:

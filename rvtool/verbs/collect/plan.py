@@ -35,8 +35,8 @@ class Sesame:
     info = SourceInfo(sesame.BASE_URL, max_rate_per_s=2.0, max_connections=2)
 
 
-def targets_of(services: Sequence[Service], settings: Any, ask: Ask) -> Iterator[Target]:
-    """Give what the settings of a collection want fetched.
+def targets_of(services: Sequence[Service], settings: Any, ask: Ask, say: Callable[[str], None]) -> Iterator[Target]:
+    """Give what the settings of a collection want fetched; `say` is told what was left out on the way.
 
     Raises
     ------
@@ -52,11 +52,11 @@ def targets_of(services: Sequence[Service], settings: Any, ask: Ask) -> Iterator
     if len(ways) > 1:
         raise ConfigError("Say what to fetch in one way: --targets, --position or --class.")
     if settings.targets is not None:
-        return read_targets(settings.targets)
+        return read_targets(settings.targets, say)
     if settings.position:
         return iter(places(settings, ask))
     if settings.class_:
-        return iter(objects(services, settings, ask))
+        return iter(objects(services, settings, ask, say))
     if isinstance(first.source, Offers):
         return first.source.targets()
     if isinstance(first.source, Catalogues) and first.source.query("", None):
@@ -110,16 +110,33 @@ def _as_it_is(answer: Any, reply: Reply) -> Any:
     return answer
 
 
-def objects(services: Sequence[Service], settings: Any, ask: Ask) -> list[Target]:
-    """Return candidates of every class that was asked for, labelled."""
+def objects(services: Sequence[Service], settings: Any, ask: Ask, say: Callable[[str], None]) -> list[Target]:
+    """Return candidates of every class that was asked for, labelled; of several catalogues one may be out of reach.
+
+    Raises
+    ------
+    SourceError
+        No catalogue of a class can be had.
+    """
     found: list[Target] = []
     for label in settings.class_:
-        for catalogue in catalogues_of(label, settings, services):
+        said: list[str] = []
+        offering = catalogues_of(label, settings, services)
+        for catalogue in offering:
             name = class_name(label, catalogue.source)
             wanted = None if settings.count is None else int(np.ceil(settings.count * SPARES))
-            for target in listed(catalogue, name, wanted, ask):
+            try:
+                targets = listed(catalogue, name, wanted, ask)
+            except SourceError as error:
+                said.append(str(error))
+                continue
+            for target in targets:
                 extra = {**target.columns, "label": name, "catalogue": target.columns.get("catalogue", catalogue.name)}
                 found.append(Target(target.id, target.ra_deg, target.dec_deg, extra))
+        if len(said) == len(offering):
+            raise SourceError(said[0])
+        for text in said:
+            say(text)
     return found
 
 
@@ -168,7 +185,9 @@ def with_stems(targets: Iterable[Target]) -> Iterator[tuple[Target, str]]:
         yield target, stem.rstrip("/") or "image"
 
 
-def prepare(journal: Journal, sides: Mapping[str, Service], settings: Any, ask: Ask) -> dict[str, Any]:
+def prepare(
+    journal: Journal, sides: Mapping[str, Service], settings: Any, ask: Ask, say: Callable[[str], None]
+) -> dict[str, Any]:
     """Dismiss what no survey has looked at and what is there twice, and set the order of asking.
 
     Returns
@@ -185,7 +204,7 @@ def prepare(journal: Journal, sides: Mapping[str, Service], settings: Any, ask: 
     if remote and placed.any():
         inside = np.ones(len(rows), bool)
         for service in sides.values():
-            inside[placed] &= _inside(service, ra[placed], dec[placed], ask)
+            inside[placed] &= _inside(service, ra[placed], dec[placed], ask, say)
         names = " and ".join(service.name for service in sides.values())
         journal.dismiss((int(n), OUTSIDE, f"outside the coverage of {names}") for n in numbers[~inside])
         told["outside"] = int((~inside).sum())
@@ -213,7 +232,7 @@ def prepare(journal: Journal, sides: Mapping[str, Service], settings: Any, ask: 
     return told
 
 
-def _inside(service: Service, ra: np.ndarray, dec: np.ndarray, ask: Ask) -> np.ndarray:
+def _inside(service: Service, ra: np.ndarray, dec: np.ndarray, ask: Ask, say: Callable[[str], None]) -> np.ndarray:
     """Tell which positions a survey has looked at, as its MOC says, or else its footprint."""
     if not isinstance(service.source, Covers):
         return covered(ra, dec, service.info.footprint)
@@ -221,7 +240,8 @@ def _inside(service: Service, ra: np.ndarray, dec: np.ndarray, ask: Ask) -> np.n
 
     def tell(answer: Any) -> None:
         if isinstance(answer, Failed):
-            raise SourceError(f"The coverage of '{service.name}' cannot be had now ({answer.reason}); try again later.")
+            say(f"the coverage of '{service.name}' cannot be had now ({answer.reason}): its known footprint is taken")
+            return
         mocs.append(answer)
 
     def read(reply: Reply) -> Any:
@@ -231,7 +251,9 @@ def _inside(service: Service, ra: np.ndarray, dec: np.ndarray, ask: Ask) -> np.n
 
     request = service.source.coverage()
     ask([Question("its coverage", service, request, read, lambda answer, reply: read_moc(reply.body), tell)])
-    return covered(ra, dec, moc=mocs[0]) if not isinstance(mocs[0], Absent) else np.ones(len(ra), bool)
+    if not mocs or isinstance(mocs[0], Absent):
+        return covered(ra, dec, service.info.footprint)
+    return covered(ra, dec, moc=mocs[0])
 
 
 def _radius(sides: Mapping[str, Service], settings: Any) -> float:

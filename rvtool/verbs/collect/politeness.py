@@ -219,16 +219,16 @@ class Pace:
         if not taken_s:
             return  # nothing was asked before it
         lasted_s = self._first_s - taken_s[0]
-        limited = self._limited(self._first_s) or self._limited(now - RECENT_S)
+        limited = self._limited(self._first_s, 2) or self._limited(now - RECENT_S, 3)
         if limited or lasted_s >= 1:
             refused = min(self._before_per_s, len(taken_s) / lasted_s)
             rightful = lasted_s / (lasted_s + self.ALLOWANCE_S) if limited else 1.0
             self._learnt = refused * max(0.5, self.BELOW * rightful), refused, now
 
-    def _limited(self, since_s: float) -> bool:
+    def _limited(self, since_s: float, least: int) -> bool:
         """Tell whether too much was refused of what started since then to be chance."""
         refused, started = (sum(s >= since_s for s in times) for times in (self._refused_s, self._starts_s))
-        return refused > 1 and refused >= self.CHANCE * started
+        return refused >= max(least, self.CHANCE * started)
 
 
 class Window:

@@ -15,7 +15,7 @@ from rvtool.kinds import SourceInfo
 from rvtool.report.tables import write_csv
 
 ROWS_A_BLOCK = 5_000
-ENTRY = re.compile(r"^\s*@", re.MULTILINE)
+ENTRY = re.compile(r"^\s*(?=@)", re.MULTILINE)
 
 
 def write_citations(
@@ -47,8 +47,7 @@ def write_citations(
 
 def _entries(bibtex: str) -> list[str]:
     """Cut BibTeX into its entries: two sources may share one of several."""
-    starts = [match.start() for match in ENTRY.finditer(bibtex)]
-    return [bibtex[start:end].strip() for start, end in zip(starts, [*starts[1:], None], strict=True)]
+    return [entry.strip() for entry in ENTRY.split(bibtex) if entry.strip()]
 
 
 def _section(name: str, info: SourceInfo, images: int | None) -> str:
@@ -72,9 +71,7 @@ def write_metadata(out: Path, dataset: Dataset) -> Path:
     path = out / "metadata.json"
     with writing(path) as stream:
         for number, record in enumerate(_records(dataset)):
-            text = json.dumps(record, default=str, ensure_ascii=False, allow_nan=False)
-            stream.write(b"[\n" if number == 0 else b",\n")
-            stream.write(text.encode())
+            stream.write((b"[\n" if number == 0 else b",\n") + json_of(record))
         stream.write(b"\n]\n")
     return path
 
@@ -82,13 +79,17 @@ def write_metadata(out: Path, dataset: Dataset) -> Path:
 def _records(dataset: Dataset) -> Iterator[dict[str, Any]]:
     for batch in dataset.table.to_batches(max_chunksize=ROWS_A_BLOCK):
         for row in batch.to_pylist():
-            known = {name: value for name, value in row.items() if _tells(value)}
-            yield {"id": known.pop("id"), "object_type": known.pop("label", None), **known}
+            yield {"id": row.pop("id"), "object_type": row.pop("label", None) or "", **row}
 
 
-def _tells(value: Any) -> bool:
-    """Tell whether a value belongs into a record: an empty one says nothing, and JSON knows finite numbers only."""
-    return value is not None and not (isinstance(value, float) and not math.isfinite(value))
+def json_of(record: Mapping[str, Any]) -> bytes:
+    """Write one image's record as JSON, without what it does not tell: JSON knows finite numbers only."""
+    told = {name: value for name, value in record.items() if not _empty(value)}
+    return json.dumps(told, default=str, ensure_ascii=False, allow_nan=False).encode()
+
+
+def _empty(value: Any) -> bool:
+    return value is None or (isinstance(value, float) and not math.isfinite(value))
 
 
 def write_failures(out: Path, rows: Iterable[Mapping[str, str]]) -> Path | None:

@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from rvtool import plugins
+from rvtool.config import field_name
 from rvtool.errors import ConfigError
 from rvtool.kinds import Catalogues, Fetches, SourceInfo
 
@@ -76,21 +77,27 @@ def origin_of(url: str) -> str:
 
 
 def services(names: Sequence[str], settings: Any) -> list[Service]:
-    """Build the named sources from the settings of a collection.
+    """Build the named sources from the settings of a collection; they ask for the field of the first, unless told.
 
     Raises
     ------
     ConfigError
         There is no such source, or its settings or its address are wrong.
     """
-    return [service(name, settings) for name in names]
+    first, *others = names
+    built = [service(first, settings)]
+    size = getattr(built[0].config, "size_arcmin", None)
+    return built + [service(name, settings, size) for name in others]
 
 
-def service(name: str, settings: Any) -> Service:
-    """Build a source from the settings of a collection (see `services`)."""
+def service(name: str, settings: Any, size_arcmin: float | None = None) -> Service:
+    """Build a source from the settings of a collection (see `services`), for a field where its settings name none."""
     component = plugins.component("source", name)
     nested = settings.set.get("source", {}).get(name, {})
-    config = component.configure({**(settings.config if name == settings.source else {}), **nested})
+    given = {**(settings.config if name == settings.source else {}), **nested}
+    if size_arcmin is not None and "size_arcmin" in component.config.model_fields:
+        given = {"size_arcmin": size_arcmin, **{field_name(key): value for key, value in given.items()}}
+    config = component.configure(given)
     return Service(name, component.load()(config), config, base_url(name, settings.base_url))
 
 

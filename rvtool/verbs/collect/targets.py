@@ -15,6 +15,7 @@ from rvtool.data.folder import POSITION_NAMES
 from rvtool.errors import DataError
 from rvtool.kinds import Target
 from rvtool.services import positions
+from rvtool.verbs.collect.provenance import PROVENANCE
 from rvtool.verbs.collect.tables import Table, read_table
 
 if TYPE_CHECKING:
@@ -30,7 +31,8 @@ PLACE_NAMES = ("coord", "coords", "coordinates", "position", "pos", "skycoord")
 # what the manifest says of every image itself
 RESERVED = frozenset(
     {"id", "path", "plane", "split", "group", "sha256", "ra_deg", "dec_deg"}
-    | {"target_path", "target_plane", "target_sha256"}
+    | {"target_path", "target_plane", "target_sha256", "pixels_sha256", "excluded", "field_factor"}
+    | set(PROVENANCE)
 )
 ROWS_AT_ONCE = 10_000  # of a table, as Python objects
 

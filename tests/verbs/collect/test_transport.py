@@ -189,6 +189,25 @@ def test_a_pair_is_fetched_too() -> None:
     assert reply.pair.headers["x-line"] == "GET /a?n=2"
 
 
+def test_another_address_stands_in() -> None:
+    async def run() -> Reply:
+        async with web_server(web.get("/a", echo)) as base, Transport() as transport:
+            return await transport.fetch(Request("http://nowhere.invalid/b", {"x": "1"}), 5.0, f"{base}/a")
+
+    reply = asyncio.run(run())
+    assert reply.headers["x-line"] == "GET /a?x=1"
+    assert reply.request.url == "http://nowhere.invalid/b"
+
+
+def test_the_proxy_of_the_environment_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def run() -> Reply:
+        async with web_server(web.get("/{path:.*}", echo)) as base, Transport() as transport:
+            monkeypatch.setenv("http_proxy", base)
+            return await transport.fetch(Request("http://nowhere.invalid/a"), 5.0)
+
+    assert asyncio.run(run()).headers["x-host"] == "nowhere.invalid"
+
+
 # ------------------------------------------------------------------ redirects
 
 

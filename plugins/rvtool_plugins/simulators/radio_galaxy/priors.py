@@ -144,10 +144,12 @@ def _read(path: Path) -> pa.Table:
     import pyarrow as pa
     from pyarrow import csv, parquet
 
+    from rvtool.data.dataset import without_excluded
+
     if path.is_dir():
         path = next((p for p in (path / "manifest.parquet", path / "labels.csv") if p.exists()), path)
     try:
-        return parquet.read_table(path) if path.suffix == ".parquet" else csv.read_csv(path)
+        return without_excluded(parquet.read_table(path) if path.suffix == ".parquet" else csv.read_csv(path))
     except (OSError, pa.ArrowInvalid) as error:
         reason = str(error).splitlines()[0]
         raise DataError(f"{path} cannot be read as a table of priors ({reason}); give a .parquet or .csv.") from error

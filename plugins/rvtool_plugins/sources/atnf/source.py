@@ -61,7 +61,7 @@ class Atnf:
         if refused := refusal(reply):
             return refused
         if not reply.body.startswith(b"\x1f\x8b"):
-            return Retry(f"no package came, but: {words(reply.body)}")
+            return Retry(f"no package came, but: {words(reply.body) or 'nothing'}")
         digest = hashlib.sha256(reply.body).hexdigest()
         if self.config.sha256 and digest != self.config.sha256.lower():
             return Fatal(

@@ -23,6 +23,7 @@ class First:
             unverified=(
                 "the words with which the server says that it has no image",
                 f"the largest image: {LARGEST_PX} px in its help, 2048 px in astroquery",
+                "the beam where a header tells none (in the south it is said to be 6.4 or 6.8 x 5.4 arcsec)",
                 "the rate that the server bears",
             ),
             **vars(FIRST),

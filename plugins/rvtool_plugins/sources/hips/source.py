@@ -94,11 +94,12 @@ class Hips:
 
     def read(self, target: Target, reply: Reply) -> Found | Absent | Retry | Fatal:
         """Take the image; where the survey has none it is blank, and a refusal is JSON and concerns every target."""
-        if 400 <= reply.status < 500 and (said := _refused(reply.body)):
+        refused = refusal(reply)
+        if isinstance(refused, Absent) and (said := _refused(reply.body)):
             return Fatal(f"hips2fits refuses the settings: {said}")
         if self.config.format == "fits":
             return fits_or_refusal(reply, **RESAMPLED)
-        if refused := refusal(reply):
+        if refused:
             return refused
         if not reply.body.startswith(PICTURE_STARTS[self.config.format]):
             return Retry(f"no picture came, but: {words(reply.body)}")

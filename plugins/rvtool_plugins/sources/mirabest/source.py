@@ -73,8 +73,8 @@ class Mirabest:
             return refused
         try:
             return _read_once(reply.body, self.published)
-        except DataError as error:
-            return Fatal(str(error))
+        except DataError as error:  # what was fetched may have been cut off or replaced; a file stays as it is
+            return Retry(str(error)) if self.published else Fatal(str(error))
 
 
 @lru_cache(maxsize=2)

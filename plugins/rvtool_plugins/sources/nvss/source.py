@@ -21,7 +21,7 @@ class Nvss:
             max_rate_per_s=2,
             max_connections=2,
             unverified=(
-                "whether the server still answers at this address",
+                "whether the server still answers at this address, and the fields of its form",
                 f"the largest image: {LARGEST_PX} px",
                 "the words with which the server says that it has no image",
                 "the rate that the server bears",

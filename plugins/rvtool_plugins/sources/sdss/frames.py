@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import io
+import warnings
 from functools import lru_cache
 
 import numpy as np
 from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from astropy.nddata import Cutout2D, NoOverlapError
-from astropy.wcs import WCS
+from astropy.wcs import WCS, FITSFixedWarning
 
 from rvtool.errors import DataError
 from rvtool.services.archives import unpack
@@ -38,7 +39,9 @@ def cut(packed: bytes, place: tuple[float, float], size_arcmin: float) -> bytes 
         It is no frame.
     """
     header, data = _frame(packed)
-    wcs = WCS(header)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FITSFixedWarning)  # RADECSYS, as all frames have it
+        wcs = WCS(header)
     pixel_arcsec = np.sqrt(wcs.proj_plane_pixel_area()).to_value("arcsec")
     side = max(1, round(size_arcmin * 60 / pixel_arcsec))
     try:

@@ -75,12 +75,10 @@ class Sdss:
         if isinstance(rows, Absent | Retry | Fatal):
             return rows
         label = label or ("spiral_galaxy" if "zooSpec" in reply.request.params["cmd"] else "quasar")
-        targets = []
-        for row in rows:
-            place = float(row["ra"]), float(row["dec"])
-            columns = {"label": label, "redshift": float(row["redshift"]), "specobjid": row["specobjid"]}
-            targets.append(Target(positions.j_name(*place), *place, columns))
-        return Listed(tuple(targets))
+        try:
+            return Listed(tuple(_target(label, row) for row in rows))
+        except (KeyError, TypeError, ValueError):
+            return Retry("the table is not the one that was asked for")
 
     def request(self, target: Target) -> Request:
         """Ask for the JPEG, or for which frame shows the target."""
@@ -100,7 +98,12 @@ class Sdss:
         if reply.request.url.startswith(FRAMES_URL):
             return self._read_frame(target, reply)
         rows = _rows(reply)
-        return Further(self._frame(rows[0])) if isinstance(rows, list) else rows
+        if not isinstance(rows, list):
+            return rows
+        try:
+            return Further(self._frame(rows[0]))
+        except (KeyError, TypeError, ValueError):
+            return Retry("the table is not the one that was asked for")
 
     def _read_jpeg(self, reply: Reply) -> Found | Absent | Retry | Fatal:
         from PIL import Image, ImageStat
@@ -108,7 +111,7 @@ class Sdss:
         if refused := refusal(reply):
             return refused
         if not reply.body.startswith(b"\xff\xd8"):
-            return Retry(f"no JPEG came, but: {words(reply.body)}")
+            return Retry(f"no JPEG came, but: {words(reply.body) or 'nothing'}")
         try:
             with Image.open(io.BytesIO(reply.body)) as image:
                 contrast = max(ImageStat.Stat(image).stddev)
@@ -144,6 +147,12 @@ class Sdss:
         name = f"frame-{self.config.band}-{run:06d}-{camcol}-{field:04d}.fits.bz2"
         path = f"/sas/{self.config.release}/{folder}/photoObj/frames/{row['rerun']}/{run}/{camcol}/{name}"
         return Request(FRAMES_URL + path, shared=True)
+
+
+def _target(label: str, row: dict[str, str]) -> Target:
+    place = float(row["ra"]), float(row["dec"])
+    columns = {"label": label, "redshift": float(row["redshift"]), "specobjid": row["specobjid"]}
+    return Target(positions.j_name(*place), *place, columns)
 
 
 def _place(target: Target) -> tuple[float, float]:

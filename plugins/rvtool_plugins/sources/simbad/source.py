@@ -42,7 +42,7 @@ class Simbad:
             mirrors=("https://simbad.harvard.edu",),
             max_rate_per_s=4,
             max_connections=2,
-            licence="Etalab Open Licence 2.0 or ODbL, with the acknowledgement",
+            licence="free to use, with the acknowledgement",
             citation="Wenger et al. 2000, A&AS 143, 9",
             bibtex=BIBTEX,
             acknowledgement="This research has made use of the SIMBAD database, CDS, Strasbourg Astronomical "
@@ -72,6 +72,8 @@ class Simbad:
             return table
         if table.status == "OVERFLOW" and f"TOP {len(table.rows)} " not in reply.request.params["query"]:
             return Retry(f"SIMBAD sent only {len(table.rows)} objects; ask for fewer with --count.")
+        if table.rows and not {"ra", "dec", *COLUMNS} <= set(table.columns):
+            return Retry("the table is not the one that was asked for")
         targets = tuple(self._target(label or self.config.label, row) for row in table.rows)
         return Listed(targets) if targets else Absent("SIMBAD has no such object")
 

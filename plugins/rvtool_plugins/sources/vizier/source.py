@@ -15,7 +15,7 @@ from rvtool_plugins.sources.vizier.catalogues import CATALOGUES, Published, Row,
 BASE_URL = "https://vizier.cds.unistra.fr"
 POSITIONS = (("_RAJ2000", "_DEJ2000"), ("RAJ2000", "DEJ2000"), ("_RA.icrs", "_DE.icrs"), ("RA_ICRS", "DE_ICRS"))
 COORDINATES = frozenset(name for pair in POSITIONS for name in pair)
-UNKNOWN = re.compile(r"no (catalogue|table)", re.IGNORECASE)
+UNKNOWN = re.compile(r"no (catalogue|table).* found", re.IGNORECASE)
 
 
 class Vizier:
@@ -71,9 +71,12 @@ class Vizier:
                 "ask for fewer with --set source.vizier.where=COLUMN=CONSTRAINT"
             )
         known = published(reply.request.params["-source"])
-        targets: dict[str, Target] = {}
-        for row in table.rows:
-            target = self._target(row, known)
+        try:
+            found = [self._target(row, known) for row in table.rows]
+        except ValueError as error:
+            return Retry(f"the table is damaged: {error}")
+        targets: dict[str, Target] = {}  # the same position twice is one target
+        for target in found:
             if target is not None and label in ("", target.columns.get("label")):
                 targets.setdefault(target.id, target)
         return Listed(tuple(targets.values())) if targets else Absent("the catalogue has no such object")

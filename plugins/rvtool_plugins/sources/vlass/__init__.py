@@ -13,7 +13,10 @@ class VlassConfig(Config):
     """Settings of the source `vlass`."""
 
     size_arcmin: float = Field(
-        2.0, ge=0.1, le=60, description="Side of the cutout, arcmin (an image is one degree wide)."
+        2.0,
+        ge=0.1,
+        le=60,
+        description="Side of the cutout, arcmin (images overlap by 2: a wider cutout may run past an image's edge).",
     )
     epoch: Literal[1, 2, 3] = Field(2, description="Which of the survey's passes over the sky.")
 

@@ -66,6 +66,8 @@ class Vlass:
         if is_fits(reply.body):
             return _image(reply)
         table = catalogue_of(reply)
+        if isinstance(table, Absent) and "QUERY" in reply.request.params:  # a list may be empty, but not missing
+            return Fatal(f"the service does not take the query: {table.reason}")
         if isinstance(table, Absent | Retry | Fatal):
             return table
         if table.status == "OVERFLOW":
