@@ -32,6 +32,7 @@ from typing import Any
 from astropy.io import fits
 
 from rvtool.data.dataset import open_dataset
+from rvtool.kinds import Box
 from rvtool.testing.sky import Sky, sky_server, targets_csv
 
 LATENCY_S = (0.1, 0.3)
@@ -67,7 +68,7 @@ def collect(*arguments: str) -> tuple[dict[str, Any], float]:
 def targets(folder: Path, count: int) -> Path:
     file = folder / f"targets-{count}.csv"
     if not file.exists():
-        targets_csv(file, Sky(), count, ("FRI", "FRII", "Bent", "Compact"))
+        targets_csv(file, Sky(), count // 4, box=Box(0, 360, -20, 60) if count > 20_000 else None)
     return file
 
 
@@ -90,7 +91,7 @@ def valid(dataset: Path) -> int:
 
 
 def rate(folder: Path, connections: int, count: int) -> float:
-    with sky_server(latency=LATENCY_S) as server:
+    with sky_server(latency_s=LATENCY_S) as server:
         arguments = first(folder, server.url, count, f"rate{connections}", *UNLIMITED)
         result, peak = collect(*arguments, "--max-connections", str(connections))
     files_per_s = count / result["fetch_seconds"]
@@ -112,7 +113,7 @@ def rate64(folder: Path) -> None:
     if not python:
         print("    img2dataset is not installed (IMG2DATASET_PYTHON): left out")
         return
-    with sky_server(latency=LATENCY_S) as server:
+    with sky_server(latency_s=LATENCY_S) as server:
         links = folder / "links.txt"
         with open(links, "w") as stream:
             for thing in Sky().catalogue(None, 3_000):
@@ -160,7 +161,7 @@ print(time.monotonic() - began)
 
 def astroquery(folder: Path) -> None:
     ours = rate(folder, 16, 500)
-    with sky_server(latency=LATENCY_S) as server:
+    with sky_server(latency_s=LATENCY_S) as server:
         (folder / "astroquery").mkdir()
         done = subprocess.run(
             [sys.executable, "-W", "ignore", "-c", ASTROQUERY, server.url, targets(folder, 500), folder / "astroquery"],
@@ -174,11 +175,11 @@ def astroquery(folder: Path) -> None:
 
 def faults(folder: Path) -> None:
     count, fast = 2_000, [*UNLIMITED, "--max-connections", "16"]
-    with sky_server(latency=LATENCY_S) as server:
+    with sky_server(latency_s=LATENCY_S) as server:
         plain, _ = collect(*first(folder, server.url, count, "plain", *fast))
     single = [name for name in FAULTS_OF_FIRST if not name.startswith("429")]
     for title, names in (("without 429", single), ("with 429", FAULTS_OF_FIRST)):
-        with sky_server(latency=LATENCY_S, faults=0.12, fault=names) as server:
+        with sky_server(latency_s=LATENCY_S, faults=0.12, names=tuple(names)) as server:
             result, _ = collect(*first(folder, server.url, count, f"faulty {title}", *fast))
             stats = server.stats()
         good = valid(folder / f"faulty {title}")
@@ -198,7 +199,7 @@ FAULTS_OF_FIRST = (
 def limit(folder: Path) -> None:
     count = 1_000
     for title, told in (("told", ["--max-rate", "10"]), ("not told", UNLIMITED)):
-        with sky_server(latency=LATENCY_S, limit=10) as server:
+        with sky_server(latency_s=LATENCY_S, limit_per_s=10) as server:
             arguments = first(folder, server.url, count, f"limit {title}", *told, "--max-connections", "16")
             result, _ = collect(*arguments)
             stats = server.stats()
@@ -206,14 +207,14 @@ def limit(folder: Path) -> None:
         print(
             f"10 requests/s allowed, {title}: {result['fetch_seconds'] / (count / 10):.3f} of the ideal time, "
             f"{refused} answers of 429 ({refused / stats['requests']:.2%}), "
-            f"{stats['inside_retry_after']} requests inside a Retry-After window"
+            f"{stats['too_soon']} requests inside a Retry-After window"
         )
 
 
 def kills(folder: Path) -> None:
     count, rng = 2_000, random.Random(0)
     out, asked, flight = folder / "killed", 0, 0
-    with sky_server(latency=LATENCY_S) as server:
+    with sky_server(latency_s=LATENCY_S) as server:
         arguments = first(folder, server.url, count, "killed", *UNLIMITED, "--max-connections", "32")
         for _ in range(20):
             child = subprocess.Popen(command(*arguments), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -260,7 +261,7 @@ def many(folder: Path) -> None:
     count = 100_000
     done = subprocess.run([sys.executable, "-c", MANY], capture_output=True, text=True, check=True)
     print(f"{count} targets: coverage and duplicates {float(done.stdout):.2f} s")
-    with sky_server(latency=(0.0, 0.0)) as server:
+    with sky_server(latency_s=(0.0, 0.0)) as server:
         arguments = first(folder, server.url, count, "many", *UNLIMITED, "--max-connections", "16")
         arguments[arguments.index("4.5")] = "0.5"
         child = subprocess.Popen(command(*arguments), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)

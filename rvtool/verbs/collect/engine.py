@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import shutil
 import signal
+import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from functools import partial
@@ -30,6 +31,7 @@ from rvtool.verbs.collect.listing import list_targets
 from rvtool.verbs.collect.plan import Ask, prepare, shortfalls, targets_of, with_stems
 from rvtool.verbs.collect.services import Service, check_names, credentials_hidden, fetches, lists, services
 from rvtool.verbs.collect.transport import Transport
+from rvtool.verbs.collect.validate import load_libraries
 
 LATER = ("base_url", "max_rate", "max_connections", "attempts", "contact", "exclude", "mosaic", "export")
 """Settings that may be given anew when a collection goes on."""
@@ -39,6 +41,7 @@ NOT_KEPT = (*LATER, "out", "resume", "dry_run", "status", "verify")
 
 def collect(settings: Settings, console: Console) -> dict[str, Any]:
     """Collect a dataset (see `rvtool.verbs.collect.run`)."""
+    threading.Thread(target=load_libraries, daemon=True).start()
     if settings.resume is not None:
         out = settings.resume
         with contextlib.closing(Journal(out)) as journal:

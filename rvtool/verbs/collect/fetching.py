@@ -76,6 +76,7 @@ class Host:
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     down_since: float | None = None
     retries: int = 0
+    in_hand: int = 0  # in flight, or answered and not yet on the disk: what a kill may cost
 
     def put(self, question: Question, not_before: float | None = None, tie: int = 0) -> None:
         """Let a question wait for its turn, or until a time."""
@@ -202,13 +203,14 @@ class Fetcher:
             if not host.ready or self.draining:
                 await host.sleep(host.later[0][0] - now if host.later and not self.draining else None)
                 continue
-            pause = host.manners.wait()
+            pause = host.manners.wait() if host.in_hand < host.most else None
             if pause is None or pause > 0:
                 await host.sleep(pause)
                 continue
             question = host.ready.popleft()
             self.asking += 1
             self.requests += 1
+            host.in_hand += 1
             self._spawn(self._ask(host, question, host.manners.started()))
 
     # ------------------------------------------------------------------ one question
@@ -235,6 +237,8 @@ class Fetcher:
         if question.request.shared:
             await self._share(question.request, reply, answer)
         await self._see_to(question, host, reply, answer, outcome)
+        host.in_hand -= 1
+        host.wake.set()
 
     def _addressed(self, question: Question) -> Request:
         """Return the request with its pair's address as it really is."""

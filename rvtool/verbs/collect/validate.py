@@ -93,6 +93,12 @@ class Checked:
     larger: bool
 
 
+def load_libraries() -> None:
+    """Load what checking needs: a second that no service should have to wait for."""
+    import astropy.wcs  # noqa: F401
+    import scipy.ndimage  # noqa: F401
+
+
 def check(body: bytes, suffix: str, expected: Expected) -> Checked:
     """Check the bytes of an image file.
 
