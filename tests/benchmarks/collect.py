@@ -206,7 +206,7 @@ def limit(folder: Path) -> None:
         refused = stats["statuses"].get("429", 0)
         print(
             f"10 requests/s allowed, {title}: {result['fetch_seconds'] / (count / 10):.3f} of the ideal time, "
-            f"{refused} answers of 429 ({refused / stats['requests']:.2%}), "
+            f"{refused} answers of 429 ({refused / stats['total']:.2%}), "
             f"{stats['too_soon']} requests inside a Retry-After window"
         )
 

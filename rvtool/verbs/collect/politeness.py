@@ -104,11 +104,15 @@ class Manners:
             self._pace.refused(ticket, self._paused_until_s, now)
 
     def _pause(self, ticket: Ticket, after_s: float | None, now: float) -> None:
-        """Keep everybody off the host for as long as it said, else for 1 s, doubled while it goes on refusing."""
+        """Keep everybody off the host for as long as it said.
+
+        Where it said nothing, one refusal may be chance; while it goes on refusing: for 1 s, doubled each time.
+        """
         if ticket.started_s >= self._paused_at_s:  # one refusal; those in flight beside it are the same one
             self._repeats += 1
             self._paused_at_s = now
-        pause_s = after_s if after_s is not None else min(60.0, 2.0 ** (self._repeats - 1))
+        bare_s = min(60.0, 2.0 ** (self._repeats - 2)) if self._repeats > 1 else 0.0
+        pause_s = bare_s if after_s is None else after_s
         self._paused_until_s = max(self._paused_until_s, now + pause_s)
 
     # ------------------------------------------------------------------ one request
@@ -167,7 +171,9 @@ class Pace:
     DOUBLES_S = 0.5
     BELOW = 0.97
     ALLOWANCE_S = 1.0  # hosts commonly let a burst of a second's worth through on top of their rate
-    CHANCE = 0.25  # where fewer of the requests are refused, it need not be for their rate
+    # where fewer of the requests are refused, of those beside the first and of the recent ones, it need not be the rate
+    CHANCE, LATELY = 0.25, 0.08
+    BOUND = 0.8  # of the allowed rate is as much as the jitter of timers and replies lets through
     AGAIN_S = 120.0
     FORGET_S = 600.0
 
@@ -207,7 +213,8 @@ class Pace:
         """Learn from a refusal that is followed by a pause until `resume_s`.
 
         Many refusals are a limit, and what went well before them holds the host's allowance besides its rate. A lone
-        one may be chance: a step below what went well for a second at least will do.
+        one is chance where the rate was not at its bound; where it was, a step below what went well for a second at
+        least will do.
         """
         if ticket.started_s >= self._resumed_s:  # else it is one of those that led to the last pause
             self._begun_s, self._first_s = max(self._resumed_s, ticket.started_s - RECENT_S), ticket.started_s
@@ -219,16 +226,17 @@ class Pace:
         if not taken_s:
             return  # nothing was asked before it
         lasted_s = self._first_s - taken_s[0]
-        limited = self._limited(self._first_s, 2) or self._limited(now - RECENT_S, 3)
-        if limited or lasted_s >= 1:
+        limited = self._limited(self._first_s, 2, self.CHANCE) or self._limited(now - RECENT_S, 3, self.LATELY)
+        bound = len(taken_s) >= self.BOUND * self._before_per_s * lasted_s
+        if limited or (bound and lasted_s >= 1):
             refused = min(self._before_per_s, len(taken_s) / lasted_s)
             rightful = lasted_s / (lasted_s + self.ALLOWANCE_S) if limited else 1.0
             self._learnt = refused * max(0.5, self.BELOW * rightful), refused, now
 
-    def _limited(self, since_s: float, least: int) -> bool:
+    def _limited(self, since_s: float, least: int, share: float) -> bool:
         """Tell whether too much was refused of what started since then to be chance."""
         refused, started = (sum(s >= since_s for s in times) for times in (self._refused_s, self._starts_s))
-        return refused >= max(least, self.CHANCE * started)
+        return refused >= max(least, share * started)
 
 
 class Window:
