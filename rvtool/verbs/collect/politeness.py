@@ -120,9 +120,9 @@ class Manners:
     def deadline_s(self, attempt: int) -> float:
         """Return how long a request may take that was tried `attempt` times before.
 
-        Ten times what is usual here (within 5 s to 120 s), once 20 clean replies tell; doubled with every attempt.
+        Ten times what is usual here (within 3 s to 120 s), once 20 clean replies tell; doubled with every attempt.
         """
-        usual = 60.0 if len(self._took_s) < 20 else min(120.0, max(5.0, 10 * statistics.median(self._took_s)))
+        usual = 60.0 if len(self._took_s) < 20 else min(120.0, max(3.0, 10 * statistics.median(self._took_s)))
         return usual * 2**attempt
 
     def backoff_s(self, attempt: int) -> float:
