@@ -76,7 +76,8 @@ def test_options_come_from_the_configs(args, own, verbs):
     ("args", "says"),
     [
         (("collect",), "--source folder --path images"),
-        (("collect", "--source", "first"), "No source is named 'first'"),
+        (("collect", "--source", "frist"), "No source is named 'frist': did you mean 'first'?"),
+        (("collect", "--source", "first"), "Say what to fetch from 'first': --targets FILE"),
         (("collect", "--source", "folder"), "needs --path DIR"),
         (("train",), "rvtool train alhassan-cnn --data"),
         (("train", "alhassan-cnn"), "--data DATASET_OR_FOLDER"),

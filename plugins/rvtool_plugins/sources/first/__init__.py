@@ -16,7 +16,7 @@ class FirstConfig(Config):
     size_arcmin: float = Field(
         4.5,
         ge=0.1,
-        le=LARGEST_PX * PIXEL_ARCSEC / 60,
+        le=round(LARGEST_PX * PIXEL_ARCSEC / 60, 2),
         description="Side of the cutout, arcmin (150 pixels at the default; the server gives 1024 at most).",
     )
 
