@@ -196,9 +196,12 @@ FAULTS_OF_FIRST = (
 )
 
 
+LIMITS = (("told", ["--max-rate", "10"]), ("told 100", ["--max-rate", "100"]), ("not told", UNLIMITED))
+
+
 def limit(folder: Path) -> None:
     count = 1_000
-    for title, told in (("told", ["--max-rate", "10"]), ("not told", UNLIMITED)):
+    for title, told in LIMITS:
         with sky_server(latency_s=LATENCY_S, limit_per_s=10) as server:
             arguments = first(folder, server.url, count, f"limit {title}", *told, "--max-connections", "16")
             result, _ = collect(*arguments)

@@ -23,9 +23,10 @@ from rvtool.errors import ConfigError, DataError, RvtoolError
 from rvtool.verbs.collect import Settings
 from rvtool.verbs.collect.display import Display
 from rvtool.verbs.collect.estimate import tell_estimate
-from rvtool.verbs.collect.fetching import Fetcher, Question
+from rvtool.verbs.collect.fetching import Fetcher
 from rvtool.verbs.collect.finish import finish
 from rvtool.verbs.collect.gathering import Gathering
+from rvtool.verbs.collect.hosts import Question
 from rvtool.verbs.collect.journal import NAME, Journal
 from rvtool.verbs.collect.listing import list_targets
 from rvtool.verbs.collect.plan import Ask, prepare, shortfalls, targets_of, with_stems

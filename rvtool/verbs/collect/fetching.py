@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import email.utils
 import hashlib
-import heapq
 import time
-from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,7 @@ from typing import Any
 from rvtool.data.files import write_bytes
 from rvtool.errors import DataError, FullDiskError, RvtoolError, SourceError
 from rvtool.kinds import Absent, Fatal, Further, Reply, Request, Retry
+from rvtool.verbs.collect.hosts import Failed, Host, Question
 from rvtool.verbs.collect.politeness import Manners, Outcome, Ticket
 from rvtool.verbs.collect.services import Service, origin_of
 from rvtool.verbs.collect.transport import Transport, outcome_of, redacted
@@ -28,74 +27,6 @@ GIVE_UP_S = 600.0  # a host that has been down for so long ends the collection
 THREADS = 4  # for reading, validating and writing
 LIST_DEADLINE_S = 60.0
 SMALL = 1 << 20  # bytes; what is larger is read in a thread
-
-
-@dataclass(frozen=True)
-class Failed:
-    """A question that stays without an answer."""
-
-    reason: str
-
-
-@dataclass
-class Question:
-    """One thing wanted, from its first request to its answer.
-
-    Attributes
-    ----------
-    read
-        What the source makes of a reply.
-    keep
-        What is done with a good answer, in a thread; a `DataError` that it raises means that the reply is not to be
-        believed, and is asked for once more.
-    tell
-        Is given what `keep` returned, or `Absent`, or `Failed`.
-    """
-
-    name: str
-    service: Service
-    request: Request
-    read: Callable[[Reply], Any]
-    keep: Callable[[Any, Reply], Any]
-    tell: Callable[[Any], None]
-    attempt: int = 1
-    refusals: int = 0
-    steps: int = 0
-    doubt: tuple[str, str] = ("", "")  # the last reason not to believe, and the hash of the reply
-
-
-@dataclass
-class Host:
-    """A host, what waits for it, and how it is treated; never more than `most` requests are in flight."""
-
-    origin: str
-    most: int
-    manners: Manners
-    ready: deque[Question] = field(default_factory=deque)
-    later: list[tuple[float, int, Question]] = field(default_factory=list)
-    wake: asyncio.Event = field(default_factory=asyncio.Event)
-    down_since: float | None = None
-    retries: int = 0
-    in_hand: int = 0  # in flight, or answered and not yet on the disk: what a kill may cost
-
-    def put(self, question: Question, not_before: float | None = None, tie: int = 0) -> None:
-        """Let a question wait for its turn, or until a time."""
-        if not_before is None:
-            self.ready.append(question)
-        else:
-            heapq.heappush(self.later, (not_before, tie, question))
-        self.wake.set()
-
-    def due(self, now: float) -> None:
-        """Move what has waited long enough to those whose turn comes next."""
-        while self.later and self.later[0][0] <= now:
-            self.ready.appendleft(heapq.heappop(self.later)[2])
-
-    async def sleep(self, seconds: float | None) -> None:
-        """Wait for news, or for a time."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self.wake.wait()
 
 
 class Fetcher:
@@ -343,9 +274,10 @@ class Fetcher:
             self.put(other, fresh=False)
 
     async def _recall(self, question: Question, path: Path) -> None:
-        """Answer a question with a reply that was kept."""
+        """Answer a question with a reply that was kept; its date is that of the file."""
         body = await asyncio.get_running_loop().run_in_executor(self._pool, path.read_bytes)
-        reply = Reply(question.request, 200, {}, body)
+        date = email.utils.formatdate(path.stat().st_mtime, usegmt=True)
+        reply = Reply(question.request, 200, {"date": date}, body)
         await self._see_to(question, None, reply, await self._read(question, reply), Outcome.BAD)
 
     # ------------------------------------------------------------------ the end

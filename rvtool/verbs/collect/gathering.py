@@ -13,7 +13,7 @@ from typing import Any
 from rvtool.data.files import write_bytes
 from rvtool.errors import SourceError
 from rvtool.kinds import Absent, Found, Reply, Target
-from rvtool.verbs.collect.fetching import Failed, Question
+from rvtool.verbs.collect.hosts import Failed, Question
 from rvtool.verbs.collect.journal import ABSENT, ASIDE, DUPLICATE, FAILED, HAD, PENDING, Journal
 from rvtool.verbs.collect.provenance import provenance
 from rvtool.verbs.collect.services import Service, fetches, origin_of

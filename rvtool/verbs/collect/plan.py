@@ -15,7 +15,7 @@ from rvtool.data.fits import suffix_of
 from rvtool.errors import ConfigError, SourceError
 from rvtool.kinds import Absent, Catalogues, Covers, Listed, Offers, Reply, SourceInfo, Target
 from rvtool.services import positions, sesame
-from rvtool.verbs.collect.fetching import Failed, Question
+from rvtool.verbs.collect.hosts import Failed, Question
 from rvtool.verbs.collect.journal import DUPLICATE, OUTSIDE, Journal
 from rvtool.verbs.collect.services import Service, base_url, catalogues_of, class_name
 from rvtool.verbs.collect.sky import covered, deduplicate, read_moc
