@@ -302,7 +302,7 @@ def test_a_stage_depends_on_the_weights_and_the_data_of_its_runs(tmp_path, monke
 
 def test_only_paths_are_inputs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    rows = [{"verb": "collect", "source": "folder", "path": "images", "base_url": "word", "out": "o"}]
+    rows = [{"verb": "collect", "source": "folder", "path": "images", "base_url": ["word"], "out": "o"}]
     (stage,) = stages_of({"stage": rows}, {})
     before = fingerprint(stage)
     Path("word").write_text("no input of this stage")

@@ -1,7 +1,6 @@
 """The example plugin, installed into a fresh environment and used by name."""
 
 import csv
-import io
 import json
 import os
 import shutil
@@ -14,9 +13,10 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs, urlparse
 
-import numpy as np
 import pytest
-from astropy.io import fits
+
+from rvtool.testing.sky import Sky
+from rvtool.testing.sky.fits import fits_bytes, sky_cards
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "third_party_plugin"
 
@@ -90,10 +90,9 @@ class Service(BaseHTTPRequestHandler):
         if Service.busy:
             Service.busy -= 1
             return self._answer(503, b"busy")
-        stream = io.BytesIO()
-        pixels = np.random.default_rng(int(float(asked["ra"][0]))).normal(size=(8, 8))
-        fits.PrimaryHDU(pixels.astype(np.float32)).writeto(stream)
-        return self._answer(200, stream.getvalue())
+        place = float(asked["ra"][0]), float(asked["dec"][0])
+        pixels = Sky().cutout(*place, 150, 150, 1.8, 5.4, 1.5e-4)
+        return self._answer(200, fits_bytes(pixels, sky_cards(*place, 150, 150, 1.8)))
 
     def _answer(self, status, body):
         self.send_response(status)
@@ -117,7 +116,7 @@ def test_its_source_collects_over_http(fresh, tmp_path):
     assert done.returncode == 3, done.stderr
     assert len(list((tmp_path / "data/images").iterdir())) == 2
     failures = (tmp_path / "data/failures.csv").read_text()
-    assert "J020.0000-50.0000,not in the archive's footprint" in failures
+    assert "J020.0000-50.0000,,not in the archive's footprint" in failures
 
 
 def test_its_own_tests_pass(fresh):

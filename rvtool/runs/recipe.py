@@ -233,9 +233,7 @@ def dump_recipe(verb_name: str, settings: BaseModel) -> str:
     return tomli_w.dumps({"stage": [{key: value for key, value in stage.items() if value not in ([], {})}]})
 
 
-def _nested(
-    kinds: Sequence[tuple[str, str]], tables: Mapping[str, Any], own: Mapping[str, Any]
-) -> dict[str, Any]:
+def _nested(kinds: Sequence[tuple[str, str]], tables: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
     """Take the recipe's tables of the further components that a stage uses (all, where it names none)."""
     nested = {}
     for kind, field in kinds:
