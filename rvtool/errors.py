@@ -4,7 +4,7 @@ RvtoolError                every error that the command line prints as one sente
 ├── ConfigError            a setting, a name or a recipe that a person typed is wrong: say the nearest right one
 ├── PluginError            a plugin is broken, or does not keep its kind's contract: name the distribution
 ├── DataError              a file, a dataset or a run cannot be used as it is: name it and say what to do
-│   └── FullDiskError      nothing more can be written: no fault of the image at hand, so a batch stops
+│   └── WriteError         nothing can be written there: no fault of the image at hand
 └── SourceError            a remote service refused, vanished or sent nonsense: name the service and the request
 
 Anything else that reaches the command line is a bug and shows its traceback.
@@ -32,8 +32,8 @@ class DataError(RvtoolError):
     """A file, a dataset or a run cannot be used as it is."""
 
 
-class FullDiskError(DataError):
-    """The disk, the quota or the file is full; nothing more can be written."""
+class WriteError(DataError):
+    """Nothing can be written there: the disk is full, or the place may not be written to."""
 
 
 class SourceError(RvtoolError):

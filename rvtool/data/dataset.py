@@ -18,7 +18,7 @@ import tomli
 
 from rvtool.data import folder as plain
 from rvtool.data.fits import read_image
-from rvtool.data.splits import SPLITS, parse_fractions, sky_groups, split_by_group
+from rvtool.data.splits import SPLITS, parse_fractions, sky_groups, split_as_before
 from rvtool.errors import ConfigError, DataError, unknown
 from rvtool.kinds import Beam, Side
 
@@ -296,7 +296,14 @@ def read_side(side: Mapping[str, Any], channels: int, height: int, width: int) -
 
 
 def with_splits(
-    table: pa.Table, root: Path, info: Mapping[str, Any], *, split: str, seed: int, group_arcmin: float | None
+    table: pa.Table,
+    root: Path,
+    info: Mapping[str, Any],
+    *,
+    split: str,
+    seed: int,
+    group_arcmin: float | None,
+    before: Mapping[str, str] | None = None,
 ) -> tuple[pa.Table, str]:
     """Add the columns ``group`` and ``split`` where they are missing; excluded rows belong to no split.
 
@@ -305,6 +312,8 @@ def with_splits(
     group_arcmin
         Cutouts whose centres are closer than this share a group; None means one cutout's diagonal: square ones share
         pixels up to there.
+    before
+        The splits that images have already, by id: they keep them.
 
     Returns
     -------
@@ -321,7 +330,8 @@ def with_splits(
         if "label" in names:
             labels = np.array([word or "" for word in words_of(table["label"])], dtype=object)
         # dealt with those that are excluded, so that excluding one more moves no other
-        parts = split_by_group(table["group"].to_numpy(), labels, fractions, seed)
+        had = np.array([(before or {}).get(name) for name in table["id"].to_pylist()], dtype=object)
+        parts = split_as_before(had, table["group"].to_numpy(), labels, fractions, seed)
         table = table.append_column("split", pa.array(parts.tolist(), pa.string()))
     if not (kept := _kept(table)).all():
         names = table.column_names
@@ -344,7 +354,7 @@ def _groups(table: pa.Table, root: Path, info: Mapping[str, Any], group_arcmin: 
     if group_arcmin is not None:
         radius, why = group_arcmin, "as asked"
     elif "pixel_arcsec" in side:
-        radius = side["pixel_arcsec"] * max(side["height"], side["width"]) * 2**0.5 / 60
+        radius = side["pixel_arcsec"] * side.get("largest_px", max(side["height"], side["width"])) * 2**0.5 / 60
         why = "a cutout's diagonal"
     else:
         radius, why = FALLBACK_GROUP_ARCMIN, "the images do not tell their pixel scale; set --group-arcmin"

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from rvtool.errors import DataError, FullDiskError
+from rvtool.errors import WriteError
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """What the system says when a disk, a quota or a file is full."""
@@ -21,7 +21,7 @@ def writing(path: Path) -> Iterator[IO[bytes]]:
 
     Raises
     ------
-    DataError
+    WriteError
         The disk is full, or the place may not be written to; nothing is left behind.
     """
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
@@ -45,13 +45,13 @@ def write_bytes(path: Path, data: bytes) -> None:
         stream.write(data)
 
 
-def write_error(path: Path, error: OSError) -> DataError:
+def write_error(path: Path, error: OSError) -> WriteError:
     """Turn what the system says of a failed write into a sentence with advice."""
     if error.errno in FULL:
-        return FullDiskError(f"{path} cannot be written: the disk is full; free some space or choose another --out.")
+        return WriteError(f"{path} cannot be written: the disk is full; free some space or choose another --out.")
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return DataError(f"{path} cannot be written: no permission; choose another --out.")
-    return DataError(f"{path} cannot be written ({error.strerror or error}); check the place.")
+        return WriteError(f"{path} cannot be written: no permission; choose another --out.")
+    return WriteError(f"{path} cannot be written ({error.strerror or error}); check the place.")
 
 
 def cache_folder() -> Path:

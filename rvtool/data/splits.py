@@ -86,6 +86,36 @@ def split_by_group(
     return np.array(SPLITS, dtype=object)[dealt[of_group]]
 
 
+def split_as_before(
+    before: np.ndarray,
+    groups: np.ndarray,
+    labels: np.ndarray | None,
+    fractions: tuple[float, float, float],
+    seed: int,
+) -> np.ndarray:
+    """Deal the images that have no part yet; all others keep theirs, whatever came since.
+
+    An image whose group has a part goes there; one that links groups of several parts belongs to none (``""``).
+
+    Parameters
+    ----------
+    before
+        ``(N,)``, the part of each image, or None.
+    """
+    parts_of: dict[int, set[str]] = {}
+    for group, part in zip(groups.tolist(), before.tolist(), strict=True):
+        if part is not None:
+            parts_of.setdefault(group, set()).add(part)
+    dealt = before.copy()
+    for row in np.flatnonzero(before == None):  # noqa: E711 - of every element
+        parts = parts_of.get(groups[row], set())
+        if parts:
+            dealt[row] = next(iter(parts)) if len(parts) == 1 else ""
+    rest = dealt == None  # noqa: E711
+    dealt[rest] = split_by_group(groups[rest], None if labels is None else labels[rest], fractions, seed)
+    return dealt
+
+
 def split_by_fold(
     folds: np.ndarray, fold: int | str, groups: np.ndarray, labels: np.ndarray | None, seed: int
 ) -> np.ndarray:

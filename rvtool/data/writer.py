@@ -65,7 +65,7 @@ class DatasetWriter:
     def finish(
         self, info: Mapping[str, Any], split: str = "70/15/15", seed: int = 0, group_arcmin: float | None = None
     ) -> tuple[Dataset, str]:
-        """Fix the splits, write the manifest, and last of all ``dataset.toml``.
+        """Fix the splits, write the manifest, and last of all ``dataset.toml``; splits that are fixed already stay.
 
         Parameters
         ----------
@@ -80,7 +80,10 @@ class DatasetWriter:
         if not self._tables:
             raise DataError(f"{self.out} would hold no image; nothing was written.")
         table = pa.concat_tables(_alike(self._tables), promote_options="permissive")
-        table, told = with_splits(table, self.out, info, split=split, seed=seed, group_arcmin=group_arcmin)
+        before = self._splits_before()
+        table, told = with_splits(
+            table, self.out, info, split=split, seed=seed, group_arcmin=group_arcmin, before=before
+        )
         kept = without_excluded(table)
         if len(kept) == 0:
             raise DataError(f"{self.out} would hold no image that is not excluded; exclude fewer.")
@@ -91,6 +94,13 @@ class DatasetWriter:
         write_bytes(self.out / "dataset.toml", tomli_w.dumps(facts).encode())
         (self.out / ".writing").unlink()
         return Dataset(self.out, facts, kept), told
+
+    def _splits_before(self) -> dict[str, str]:
+        """Return the splits of a manifest that is written anew: no image moves from one to another."""
+        if not (self.out / "manifest.parquet").exists():
+            return {}
+        known = pq.read_table(self.out / "manifest.parquet", columns=["id", "split"]).to_pydict()
+        return {name: split for name, split in zip(known["id"], known["split"], strict=True) if split is not None}
 
 
 def _array(values: Any) -> pa.Array:

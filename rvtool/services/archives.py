@@ -3,35 +3,38 @@
 from __future__ import annotations
 
 import bz2
+import gzip
 import io
 import tarfile
 import zlib
 from collections.abc import Iterator
-from typing import Any
 
 from rvtool.errors import DataError
 
-LARGEST = 256 * 2**20
-"""Bytes that a compressed file may unpack to."""
+LARGEST = 2**30
+"""Bytes that a compressed file may unpack to: a few kB of bzip2 can hold gigabytes."""
 
 
 def unpack(body: bytes, largest: int = LARGEST) -> bytes:
-    """Decompress a gzip or bzip2 file.
+    """Decompress a gzip or bzip2 file; other bytes stay.
 
     Raises
     ------
     DataError
-        It is neither, is cut off, or holds more than `largest` bytes.
+        It is cut off or damaged, or holds more than `largest` bytes.
     """
-    unzip: Any = bz2.BZ2Decompressor() if body.startswith(b"BZh") else zlib.decompressobj(wbits=31)
+    opened = gzip.open if body.startswith(b"\x1f\x8b") else bz2.open if body.startswith(b"BZh") else None
+    if opened is None:
+        return body
     try:
-        data = unzip.decompress(body, largest + 1)
-    except (zlib.error, OSError) as error:
-        raise DataError(f"The compressed file is damaged ({error}); fetch it again.") from error
+        with opened(io.BytesIO(body), "rb") as file:
+            data: bytes = file.read(largest + 1)
+    except EOFError:
+        raise DataError("the compressed file is cut off") from None
+    except (OSError, zlib.error) as error:
+        raise DataError(f"the compressed file is damaged ({error})") from None
     if len(data) > largest:
-        raise DataError(f"The compressed file unpacks to more than {largest} bytes, which is refused.")
-    if not unzip.eof:
-        raise DataError("The compressed file is cut off; fetch it again.")
+        raise DataError(f"the compressed file unpacks to more than {largest} bytes, which is refused")
     return data
 
 
@@ -50,4 +53,4 @@ def members(body: bytes, largest: int = LARGEST) -> Iterator[tuple[str, bytes]]:
                 if file is not None:
                     yield member.name.removeprefix("./"), file.read()
     except tarfile.TarError as error:
-        raise DataError(f"The archive is damaged ({error}); fetch it again.") from error
+        raise DataError(f"the archive is damaged ({error})") from error

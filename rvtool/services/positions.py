@@ -8,11 +8,15 @@ from rvtool.errors import DataError
 from rvtool.kinds import Target
 
 NUMBER = re.compile(r"[+-]?\d+(?:\.\d*)?|[+-]?\.\d+")
-SEXAGESIMAL = re.compile(
-    r"^\s*(\d{1,2})[\s:h]+(\d{1,2})[\s:m]+(\d{1,2}(?:\.\d*)?)s?[\s,]*"
-    r"([+-]?)(\d{1,2})[\s:d°]+(\d{1,2})[\s:m'′]+(\d{1,2}(?:\.\d*)?)[s\"″]?\s*$"
+ANGLE = re.compile(
+    r"([+-]?)(\d{1,3})(?:[\s:hd°]+(\d{1,2})(?:[\s:m'′]+(\d{1,2}))?)?(\.\d*)?[\shdms°'′\"″]*", re.IGNORECASE
 )
-COMPACT = re.compile(r"J(\d{2})(\d{2})(\d{2}(?:\.\d*)?)([+-])(\d{2})(\d{2})(\d{2}(?:\.\d*)?)")
+PAIR = re.compile(
+    r"(\d{1,2}[\s:h]+\d{1,2}[\s:m]+\d{1,2}(?:\.\d*)?s?)(?:[\s,]+|(?=[+-]))"
+    r"([+-]?\d{1,2}[\s:d°]+\d{1,2}[\s:m'′]+\d{1,2}(?:\.\d*)?[s\"″]?)",
+    re.IGNORECASE,
+)
+COMPACT = re.compile(r"J(\d\d)([0-5]\d)([0-5]\d(?:\.\d*)?)([+-]\d\d)([0-5]\d)([0-5]\d(?:\.\d*)?)")
 
 
 def parse(text: str) -> tuple[float, float] | None:
@@ -25,10 +29,11 @@ def parse(text: str) -> tuple[float, float] | None:
     Raises
     ------
     ValueError
-        It is one, but outside 0 to 360 or -90 to 90 degrees.
+        It is one, but outside 0 to 360 or -90 to 90 degrees, or its minutes or seconds are 60 or more.
     """
-    if found := SEXAGESIMAL.match(text):
-        place = _degrees(*found.groups())
+    text = text.strip().replace("−", "-")
+    if found := PAIR.fullmatch(text):
+        place = 15 * angle(found[1]), angle(found[2])
     else:
         parts = text.replace(",", " ").split()
         if len(parts) != 2 or not all(NUMBER.fullmatch(part) for part in parts):
@@ -43,14 +48,30 @@ def parse(text: str) -> tuple[float, float] | None:
 
 def from_name(name: str) -> tuple[float, float] | None:
     """Read the position in a name such as ``J123049.42+122328.0``, degrees; None where there is none."""
-    found = COMPACT.search(name)
-    return _degrees(*found.groups()) if found else None
+    if not (found := COMPACT.search(name)):
+        return None
+    parts = found.groups()
+    return 15 * angle(":".join(parts[:3])), angle(":".join(parts[3:]))
 
 
-def _degrees(h: str, m: str, s: str, *dec_parts: str) -> tuple[float, float]:
-    sign, d, dm, ds = dec_parts
-    dec = float(d) + float(dm) / 60 + float(ds) / 3600
-    return 15 * (float(h) + float(m) / 60 + float(s) / 3600), -dec if sign == "-" else dec
+def angle(text: str) -> float:
+    """Read a sexagesimal number, in the unit of its first part: ``-20:58:06.1``, ``12h30m49.4s``, ``-20 58.1``, ``12``.
+
+    Raises
+    ------
+    ValueError
+        It is none, or its minutes or seconds are 60 or more.
+    """
+    found = ANGLE.fullmatch(text.strip().replace("−", "-"))
+    if found is None:
+        raise ValueError(f"'{text}' is no sexagesimal number")
+    sign, *parts, fraction = found.groups("")
+    *upper, last = (part for part in parts if part)
+    whole, *smaller = map(float, (*upper, last + fraction))
+    if any(part >= 60 for part in smaller):
+        raise ValueError(f"minutes and seconds are below 60, and not as in '{text}'")
+    value = whole + sum(part / 60**place for place, part in enumerate(smaller, 1))
+    return -value if sign == "-" else value
 
 
 def sexagesimal(ra_deg: float, dec_deg: float, separator: str = " ") -> tuple[str, str]:

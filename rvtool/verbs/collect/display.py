@@ -19,10 +19,11 @@ from rvtool.verbs.collect.fetching import Fetcher
 
 EVERY_S = 0.25  # on a terminal
 LINE_EVERY_S = 60.0  # in a log
+FIRST_LINE_S = 5.0  # before the fetching
 
 
 class Display:
-    """A live table on a terminal, a line a minute elsewhere; nothing for the few questions before the fetching."""
+    """A live table on a terminal, a line a minute elsewhere; before the fetching, a line when questions take long."""
 
     def __init__(self, console: Console, fetcher: Fetcher, gathering: Any, settings: Any) -> None:
         self.console, self.fetcher, self.gathering, self.settings = console, fetcher, gathering, settings
@@ -32,10 +33,13 @@ class Display:
         self._live = Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
 
     def __enter__(self) -> Display:
-        if self.gathering is not None and not self.console.quiet:
+        if not self.console.quiet:
+            if self.gathering is None:
+                self._live = None
             if self._live is not None:
                 self._live.start()
-            self._task = asyncio.get_running_loop().create_task(self._show())
+            showing = self._show() if self.gathering is not None else self._show_waiting()
+            self._task = asyncio.get_running_loop().create_task(showing)
         return self
 
     def __exit__(
@@ -55,6 +59,16 @@ class Display:
                 else:
                     await asyncio.sleep(LINE_EVERY_S)
                     self.console.print(self.line(), markup=False, highlight=False, soft_wrap=True)
+
+    async def _show_waiting(self) -> None:
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(FIRST_LINE_S)
+            while True:
+                for host in self.fetcher.hosts.values():
+                    if host.origin != "file:":
+                        said = f"waiting for {host.origin}: {self._state(host)}"
+                        self.console.print(said, markup=False, highlight=False, soft_wrap=True)
+                await asyncio.sleep(LINE_EVERY_S)
 
     def line(self) -> str:
         """Return how far it is, in a line."""
@@ -83,7 +97,7 @@ class Display:
     def _state(self, host: Any) -> Text:
         if self.fetcher.draining:
             return Text("stopping", "yellow")
-        pause = host.manners.wait() or 0.0
+        pause = host.manners.pause_s
         if host.manners.state != "closed":
             return Text("down", "red")
         return Text(f"asked to wait {pause:.0f} s", "yellow") if pause > 0.5 else Text("well", "green")

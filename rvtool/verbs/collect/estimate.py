@@ -49,7 +49,9 @@ def tell_estimate(
     about = f", about {_bytes(size)}" if size else ""
     long = f", {duration(seconds)} at least at the polite rate" if seconds else ""
     names = " and ".join(service.name for service in sides.values())
-    console.print(f"{images} images from {names} into {out}{about}{long}; nothing was fetched", highlight=False)
+    console.print(
+        f"{images} images from {names} into {out}{about}{long}; nothing was fetched", highlight=False, markup=False
+    )
     return {
         "images": images,
         "bytes": size or None,

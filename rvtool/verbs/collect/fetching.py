@@ -13,17 +13,17 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from rvtool.data.files import write_bytes
-from rvtool.errors import DataError, FullDiskError, RvtoolError, SourceError
+from rvtool.errors import DataError, RvtoolError, SourceError, WriteError
 from rvtool.kinds import Absent, Fatal, Further, Reply, Request, Retry
 from rvtool.verbs.collect.hosts import Failed, Host, Question
 from rvtool.verbs.collect.politeness import Manners, Outcome, Ticket
 from rvtool.verbs.collect.services import Service, origin_of
-from rvtool.verbs.collect.transport import Transport, outcome_of, redacted
+from rvtool.verbs.collect.shelf import Shelf
+from rvtool.verbs.collect.transport import HOPS, Transport, outcome_of, redacted
 
 MOST_STEPS = 8  # requests that one question may lead to
-MOST_REFUSALS = 30  # answers of "too many requests", which are no fault of the question
-GIVE_UP_S = 600.0  # a host that has been down for so long ends the collection
+GIVE_UP_S = 600.0  # a host that has not answered well for so long ends the collection
+LONGEST_WAIT_S = 3600.0  # a host that asks for more is left for another day
 THREADS = 4  # for reading, validating and writing
 LIST_DEADLINE_S = 60.0
 SMALL = 1 << 20  # bytes; what is larger is read in a thread
@@ -45,8 +45,8 @@ class Fetcher:
     ------
     SourceError
         From `run`: a service can answer no request at all, or cannot be reached.
-    DataError
-        From `run`: the disk is full.
+    WriteError
+        From `run`: nothing more can be written.
     """
 
     def __init__(
@@ -57,15 +57,16 @@ class Fetcher:
         feed: Callable[[], Question | None],
         cache: Path,
     ) -> None:
-        self.transport, self.settings, self.feed, self.cache = transport, settings, feed, cache
+        self.transport, self.settings, self.feed = transport, settings, feed
         self.services = services
         self.hosts: dict[str, Host] = {}
         self.requests = 0
-        self.live = 0  # questions that are not answered yet
-        self.asking = 0  # of them, those that a host is working on
         self.draining = False
+        self._live = 0  # questions that are not answered yet
+        self._busy = 0  # of them, those that are being asked or seen to
+        self._shelf = Shelf(cache)
+        self._recalls = asyncio.Semaphore(THREADS)  # replies that are shared may be large
         self._detours: dict[str, str] = {}  # from a host that is down to its mirror
-        self._sharing: dict[str, list[Question]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._ties = count()
         self._finished: asyncio.Future[None] | None = None
@@ -87,16 +88,15 @@ class Fetcher:
 
     def put(self, question: Question, *, fresh: bool = True) -> None:
         """Ask a question as soon as its host can take it."""
-        self.live += fresh
-        if question.request.shared:
-            key = _key(question.request)
-            if (self.cache / key).exists():
-                self._spawn(self._recall(question, self.cache / key))
+        self._live += fresh
+        if question.request.shared and not question.leads:
+            key = self._shelf.key(question.request, question.service.actual(question.request.url))
+            if (path := self._shelf.path(key)) is not None:
+                self._busy += 1
+                self._spawn(self._recall(question, path))
                 return
-            if key in self._sharing:  # somebody is asking for it
-                self._sharing[key].append(question)
+            if not self._shelf.leads(key, question):
                 return
-            self._sharing[key] = []
         self._host(question).put(question)
 
     def drain(self) -> None:
@@ -138,38 +138,45 @@ class Fetcher:
             if pause is None or pause > 0:
                 await host.sleep(pause)
                 continue
-            question = host.ready.popleft()
-            self.asking += 1
-            self.requests += 1
             host.in_hand += 1
-            self._spawn(self._ask(host, question, host.manners.started()))
+            self._busy += 1
+            self._spawn(self._ask(host, host.ready.popleft(), host.manners.started()))
 
     # ------------------------------------------------------------------ one question
 
     async def _ask(self, host: Host, question: Question, ticket: Ticket) -> None:
         """Ask once, and see to what comes of it."""
+        try:
+            reply = await self._fetch(host, question)
+            answer = await self._read(question, reply)
+            outcome = outcome_of(reply)
+            if outcome is Outcome.CLEAN and isinstance(answer, Retry):  # said with words instead of a status
+                outcome = Outcome.BAD if answer.after_s is None else Outcome.BUSY
+            host.manners.ended(ticket, outcome, answer.after_s if isinstance(answer, Retry) else None)
+            host.wake.set()
+            if outcome is not Outcome.CLEAN:
+                self._unwell(host, question, answer)
+            if question.leads and not isinstance(answer, Retry | Fatal | Absent):
+                await self._share(question, reply)
+            await self._see_to(question, host, reply, answer, outcome)
+        finally:
+            self._busy -= 1
+            host.in_hand -= 1
+            host.wake.set()
+            self._done()
+
+    async def _fetch(self, host: Host, question: Question) -> Reply:
         url = question.service.actual(question.request.url)
-        url = host.origin + url[len(origin_of(url)) :] if origin_of(url) in self._detours else url
+        if (own := origin_of(url)) in self._detours:
+            url = host.origin + url[len(own) :]
         deadline_s = host.manners.deadline_s(question.attempt - 1)
         if question.request.shared or question.steps:  # lists and frames take longer than the cutouts that are usual
             deadline_s = max(LIST_DEADLINE_S, deadline_s)
         reply = await self.transport.fetch(self._addressed(question), deadline_s, url)
-        answer = await self._read(question, reply)
-        outcome = outcome_of(reply)
-        if outcome is Outcome.CLEAN and isinstance(answer, Retry):  # said with words instead of a status
-            outcome = Outcome.BAD if answer.after_s is None else Outcome.BUSY
-        host.manners.ended(ticket, outcome, answer.after_s if isinstance(answer, Retry) else None)
-        host.wake.set()
-        self.asking -= 1
-        if outcome is Outcome.DOWN:
-            self._down(host, question, reply)
-        else:
-            host.down_since = None
-        if question.request.shared:
-            await self._share(question.request, reply, answer)
-        await self._see_to(question, host, reply, answer, outcome)
-        host.in_hand -= 1
-        host.wake.set()
+        hops = int(reply.headers.get(HOPS, 0))
+        host.manners.charge(hops)
+        self.requests += 1 + hops
+        return reply
 
     def _addressed(self, question: Question) -> Request:
         """Return the request with its pair's address as it really is."""
@@ -217,7 +224,7 @@ class Fetcher:
         """Keep a good answer; one that turns out not to be is asked for again, until the same comes twice."""
         try:
             kept = await asyncio.get_running_loop().run_in_executor(self._pool, question.keep, answer, reply)
-        except FullDiskError as error:
+        except WriteError as error:
             self._stop(error)
             return
         except DataError as error:
@@ -237,7 +244,7 @@ class Fetcher:
             question.refusals += 1
         else:
             question.attempt += 1
-        if question.attempt > self.settings.attempts or question.refusals > MOST_REFUSALS:
+        if question.attempt > self.settings.attempts or question.refusals > question.patience:
             self._tell(question, Failed(answer.reason))
             return
         host = host or self._host(question)
@@ -249,98 +256,94 @@ class Fetcher:
         self._host(question).put(question, time.monotonic() + wait_s, next(self._ties))
 
     def _tell(self, question: Question, answer: Any) -> None:
-        """Say what became of a question, and take up another."""
-        self.live -= 1
-        try:
-            question.tell(answer)
-        except RvtoolError as error:
-            self._stop(error)
-            return
+        """Say what became of a question, and of those that waited for its reply; take up others."""
+        for one in (question, *self._shelf.release(question)):
+            self._live -= 1
+            try:
+                one.tell(answer)
+            except RvtoolError as error:
+                self._stop(error)
+                return
         self._refill()
 
     # ------------------------------------------------------------------ replies that many share
 
-    async def _share(self, request: Request, reply: Reply, answer: Any) -> None:
-        """Keep a reply that many questions need, and let those who waited for it go on; bad ones are never kept."""
-        waiting = self._sharing.pop(_key(request), [])
-        if not isinstance(answer, Retry | Fatal):
-            kept = self.cache / _key(request)
+    async def _share(self, question: Question, reply: Reply) -> None:
+        """Keep a reply that many questions need, and let those who waited for it go on."""
+        if reply.status == 200:
+            keep, key = self._shelf.keep, question.leads
             try:
-                await asyncio.get_running_loop().run_in_executor(self._pool, write_bytes, kept, reply.body)
-            except DataError as error:
+                await asyncio.get_running_loop().run_in_executor(self._pool, keep, key, reply)
+            except WriteError as error:
                 self._stop(error)
                 return
-        for other in waiting:
+        for other in self._shelf.release(question):
             self.put(other, fresh=False)
 
     async def _recall(self, question: Question, path: Path) -> None:
         """Answer a question with a reply that was kept; its date is that of the file."""
-        body = await asyncio.get_running_loop().run_in_executor(self._pool, path.read_bytes)
-        date = email.utils.formatdate(path.stat().st_mtime, usegmt=True)
-        reply = Reply(question.request, 200, {"date": date}, body)
-        await self._see_to(question, None, reply, await self._read(question, reply), Outcome.BAD)
+        try:
+            async with self._recalls:
+                try:
+                    body = await asyncio.get_running_loop().run_in_executor(self._pool, path.read_bytes)
+                    date = email.utils.formatdate(path.stat().st_mtime, usegmt=True)
+                except OSError:  # somebody has emptied the cache
+                    self.put(question, fresh=False)
+                    return
+                reply = Reply(question.request, 200, {"date": date}, body)
+                await self._see_to(question, None, reply, await self._read(question, reply), Outcome.BAD)
+        finally:
+            self._busy -= 1
+            self._done()
 
     # ------------------------------------------------------------------ the end
 
-    def _down(self, host: Host, question: Question, reply: Reply) -> None:
-        """Turn to a mirror when a host is down; give up where there is none and it stays down."""
-        host.down_since = host.down_since or time.monotonic()
-        if host.manners.state != "open":
-            return
+    def _unwell(self, host: Host, question: Question, answer: Any) -> None:
+        """Turn to a mirror when a host is down; give up where none is well for long, or was ever."""
         own = origin_of(question.service.actual(question.request.url))
-        for mirror in (own, *question.service.mirrors(own)):
-            if mirror != host.origin and (mirror not in self.hosts or self.hosts[mirror].manners.state == "closed"):
-                self._detours[own] = mirror
-                moving = [*host.ready, *(entry[2] for entry in host.later)]
-                host.ready.clear()
-                host.later.clear()
-                for waiting in moving:
-                    self._host(waiting).put(waiting)
-                return
-        if host.manners.never_answered or time.monotonic() - host.down_since > GIVE_UP_S:
-            said = reply.body.decode("latin-1") if reply.status == 0 else f"HTTP {reply.status}"
-            self._stop(
-                SourceError(f"{redacted(host.origin)} cannot be reached ({said}); check the network or --base-url.")
-            )
+        family = (own, *question.service.mirrors(own))
+        if host.manners.state == "open":
+            for other in family:
+                if other != host.origin and (other not in self.hosts or self.hosts[other].manners.state != "open"):
+                    self._detours[own] = other
+                    moving = [*host.ready, *(entry[2] for entry in host.later)]
+                    host.ready.clear()
+                    host.later.clear()
+                    for waiting in moving:
+                        self._host(waiting).put(waiting)
+                    return
+        known = [self.hosts[origin].manners for origin in family if origin in self.hosts]
+        said = f"{redacted(host.origin)} {{}} ({getattr(answer, 'reason', 'no answer')}); {{}}."
+        if host.manners.state == "open" and all(manners.never_answered for manners in known):
+            self._stop(SourceError(said.format("cannot be reached", "check the network, or give another --base-url")))
+        elif min(manners.unclean_s for manners in known) > GIVE_UP_S:
+            self._stop(SourceError(said.format("has not answered well for ten minutes", "try again later")))
+        elif host.manners.pause_s > LONGEST_WAIT_S:
+            hours = f"asks to be left alone for {host.manners.pause_s / 3600:.1f} h"
+            self._stop(SourceError(said.format(hours, "go on then")))
 
     def _refill(self) -> None:
         """Take up questions, as many as keep every host busy."""
         most = 64 + 2 * sum(host.most for host in self.hosts.values())
-        while self.live < most and not self.draining and (question := self.feed()) is not None:
+        while self._live < most and not self.draining and (question := self.feed()) is not None:
             self.put(question)
         self._done()
 
     def _done(self) -> None:
-        over = self.asking == 0 and self._unseen() if self.draining else self.live == 0
+        over = self._busy == 0 if self.draining else self._live == 0
         if over and self._finished is not None and not self._finished.done():
             self._finished.set_result(None)
 
-    def _unseen(self) -> bool:
-        """Tell whether nothing but the hosts' own tasks is left: no answer is being seen to."""
-        current = asyncio.current_task()
-        return not any(not t.done() and t is not current and not t.get_name().startswith("host") for t in self._tasks)
-
-    def _stop(self, error: RvtoolError) -> None:
+    def _stop(self, error: BaseException) -> None:
         if self._finished is not None and not self._finished.done():
             self._finished.set_exception(error)
 
     def _spawn(self, work: Any) -> None:
         task = asyncio.get_running_loop().create_task(work)
-        if work.__name__ == "_serve":
-            task.set_name("host")
         self._tasks.add(task)
         task.add_done_callback(self._ended)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            if self._finished is not None and not self._finished.done():
-                self._finished.set_exception(error)
-        elif self.draining:
-            self._done()
-
-
-def _key(request: Request) -> str:
-    """Name a request by its content."""
-    plain = replace(request, pair=None, url=redacted(request.url))
-    return hashlib.sha256(repr((plain.url, sorted(plain.params.items()), plain.body)).encode()).hexdigest()
+            self._stop(error)

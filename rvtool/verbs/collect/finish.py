@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -13,21 +12,18 @@ from rich.console import Console
 
 from rvtool import plugins
 from rvtool.data.dataset import Dataset, open_dataset, side_of
-from rvtool.data.files import write_bytes
-from rvtool.data.fits import read_image, suffix_of
+from rvtool.data.fits import read_image
 from rvtool.data.splits import SPLITS
 from rvtool.data.writer import DatasetWriter
 from rvtool.errors import DataError
 from rvtool.kinds import SourceInfo, Target
-from rvtool.report.progress import counted
 from rvtool.report.tables import write_csv
-from rvtool.verbs.collect.journal import ABSENT, ASIDE, DUPLICATE, FAILED, HAD, OUTSIDE, Journal
+from rvtool.verbs.collect.journal import ABSENT, ALIGNED, ASIDE, DUPLICATE, FAILED, HAD, OUTSIDE, Journal
 from rvtool.verbs.collect.mosaic import read_exclusions, write_mosaics
 from rvtool.verbs.collect.records import write_citations, write_failures, write_metadata
 from rvtool.verbs.collect.services import Service
 
 ROWS_A_BLOCK = 5_000
-ALIGNED = "aligned"  # the side in the journal that stands for both, on one grid
 FAILURES = (ABSENT, FAILED, ASIDE)
 MISSED = (*FAILURES, OUTSIDE, DUPLICATE)
 
@@ -45,8 +41,6 @@ def finish(
         Not one image was had, or the list of exclusions names images that are not there.
     """
     excluded = _exclusions(journal, out, settings)
-    if len(sides) > 1:
-        _align(journal, out, sides, settings, console)
     failures = [
         {"id": name, "label": label or "", "reason": reason} for name, label, _, reason in journal.outcomes(FAILURES)
     ]
@@ -85,61 +79,32 @@ def _exclusions(journal: Journal, out: Path, settings: Any) -> dict[str, str]:
     return known
 
 
-def _align(journal: Journal, out: Path, sides: Mapping[str, Service], settings: Any, console: Console) -> None:
-    """Bring every pair that is not yet onto one grid; one that cannot be is set aside."""
-    from rvtool.verbs.collect.pairs import align, to_fits
-
-    waiting = [(target, images) for target, images in journal.images() if ALIGNED not in images]
-    infos = (sides["image"].info, sides["target"].info)
-    with counted(console, "aligning") as progress:
-        for done, (target, images) in enumerate(waiting):
-            progress(done, len(waiting))
-            first, second = out / images["image"]["path"], out / images["target"]["path"]
-            place = None if target.ra_deg is None or target.dec_deg is None else (target.ra_deg, target.dec_deg)
-            number = images["image"]["number"]
-            try:
-                pair = align(
-                    first,
-                    second,
-                    place=place,
-                    pixel_arcsec=settings.grid_arcsec,
-                    infos=infos,
-                    max_blank=settings.max_blank,
-                )
-            except DataError as error:
-                journal.settle(number, ASIDE, str(error))
-                continue
-            stem = first.relative_to(out / "originals" / sides["image"].name).as_posix()
-            stem = stem.removesuffix(suffix_of(stem) or "")
-            rows = []
-            for folder, image in zip(("images", "targets"), pair, strict=True):
-                body = to_fits(image)
-                write_bytes(out / folder / f"{stem}.fits", body)
-                rows.append({"path": f"{folder}/{stem}.fits", "sha256": hashlib.sha256(body).hexdigest()})
-            seen = {"planes": [0], "pair": rows[1], "ra_deg": None, "dec_deg": None}
-            row = {**rows[0], "bytes": 0, "pixels_sha256": images["image"]["pixels_sha256"], "seen": seen}
-            journal.had(number, ALIGNED, {**row, "columns": {}, "provenance": {}}, complete=True)
-
-
 def _write(
     journal: Journal, out: Path, sides: Mapping[str, Service], settings: Any, excluded: Mapping[str, str]
 ) -> tuple[Dataset, str]:
     """Write the manifest in blocks, and ``dataset.toml`` last of all."""
-    described: dict[str, Any] = {}
+    sizes: Counter[tuple[int, int]] = Counter()
+    examples: dict[tuple[int, int], Row] = {}
     with DatasetWriter(out, again=True) as writer:
         block: list[Row] = []
         for target, images in journal.images():
+            seen = (images.get(ALIGNED) or images["image"])["seen"]
+            size = (seen["height"], seen["width"])
             for row in _rows(target, images):
+                if sizes[size] == 0:
+                    examples[size] = row
+                sizes[size] += 1
                 if excluded:
                     row["excluded"] = excluded.get(row["id"], excluded.get(target.id))
                 block.append(row)
-            if not described:
-                described = _sides(out, block[0], sides)
             if len(block) >= ROWS_A_BLOCK:
                 writer.rows(_columns(block))
                 block = []
         if block:
             writer.rows(_columns(block))
+        described = _sides(out, examples[sizes.most_common(1)[0][0]], sides)
+        if len(sizes) > 1:  # a source larger than its cutout has a wider one
+            described["image"]["largest_px"] = max(max(size) for size in sizes)
         first, infos = next(iter(sides.values())), [service.info for service in sides.values()]
         facts = {
             **described,
@@ -172,13 +137,15 @@ def _rows(target: Target, images: Mapping[str, Row]) -> Iterator[Row]:
     provenance = dict(provenance) if "request" in provenance else {}
     if provenance and "target" in images:
         provenance |= {f"target_{key}": value for key, value in images["target"]["provenance"].items()}
+    own = {"id", "plane", "target_path", "target_plane", "target_sha256", *row, *provenance}
+    known = {f"{name}_given" if name in own else name: value for name, value in known.items()}
     for plane in seen["planes"]:
         name = f"{target.id}:{plane}" if len(seen["planes"]) > 1 else target.id
         yield {"id": name, **row, "plane": plane, **known, **provenance}
 
 
 def _sides(out: Path, row: Row, sides: Mapping[str, Service]) -> dict[str, Any]:
-    """Describe the dataset's sides from its first image, filled by what the sources know."""
+    """Describe the dataset's sides from an image of it, filled by what the sources know."""
     info = sides["image"].info
     known = {"unit": info.unit, "pixel_arcsec": info.pixel_arcsec, "beam": info.beam}
     found = {"image": side_of(read_image(out / row["path"], row["plane"]), **known)}

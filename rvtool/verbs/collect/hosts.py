@@ -35,6 +35,10 @@ class Question:
         believed, and is asked for once more.
     tell
         Is given what `keep` returned, or `Absent`, or `Failed`.
+    patience
+        Answers of "too many requests", which are no fault of the question, before it fails.
+    leads
+        The key of a shared reply that others wait for.
     """
 
     name: str
@@ -43,9 +47,11 @@ class Question:
     read: Callable[[Reply], Any]
     keep: Callable[[Any, Reply], Any]
     tell: Callable[[Any], None]
+    patience: int = 30
     attempt: int = 1
     refusals: int = 0
     steps: int = 0
+    leads: str = ""
     doubt: tuple[str, str] = ("", "")  # the last reason not to believe, and the hash of the reply
 
 
@@ -59,7 +65,6 @@ class Host:
     ready: deque[Question] = field(default_factory=deque)
     later: list[tuple[float, int, Question]] = field(default_factory=list)
     wake: asyncio.Event = field(default_factory=asyncio.Event)
-    down_since: float | None = None
     retries: int = 0
     in_hand: int = 0  # in flight, or answered and not yet on the disk: what a kill may cost
 

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rvtool.report.progress import counted
+from rvtool.verbs.collect.database import busy
 from rvtool.verbs.collect.journal import ABSENT, ASIDE, DUPLICATE, FAILED, HAD, OUTSIDE, PENDING, SPARE, Journal
 
 STATES = (HAD, PENDING, FAILED, ABSENT, ASIDE, OUTSIDE, DUPLICATE, SPARE)
@@ -40,7 +41,9 @@ def status(folder: Path, console: Console) -> dict[str, Any]:
     for (_, state), count in counts.items():
         total[state] += count
     complete = (folder / "dataset.toml").exists()
-    if planned is None:
+    if busy(folder):
+        advice = "another rvtool is collecting at this moment"
+    elif planned is None:
         advice = "its targets were not listed to the end; give its first command again"
     elif total[PENDING] or total[FAILED]:
         advice = f"go on with: rvtool collect --resume {folder}"

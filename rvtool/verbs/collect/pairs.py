@@ -18,12 +18,13 @@ if TYPE_CHECKING:
     from astropy.io.fits import Header
     from astropy.wcs import WCS
 
-Place = tuple[float, float]
+Position = tuple[float, float]
 """Right ascension and declination, degrees ICRS."""
 
 ARCSEC = 1 / 3600  # degrees
-# fluxes that a pixel holds: a pixel of twice the area holds twice as much; Jy/beam, K and MJy/sr are brightnesses
+# fluxes that a pixel holds: a pixel of twice the area holds twice as much, unless an area divides them
 PER_PIXEL = re.compile(r"pix|^(nanomagg|nmgy|magg|count|ct\b|cts|adu|dn\b|electron|photon|e-)", re.IGNORECASE)
+PER_AREA = re.compile(r"beam|arcsec|arcmin|\bdeg|\bsr|sterad", re.IGNORECASE)
 SAME_PIXEL = 1.01  # pixels that differ by less than this factor are interpolated, not averaged
 MOST_BLANK = 0.2
 NOTHING_KNOWN = SourceInfo("")
@@ -33,7 +34,7 @@ def align(
     first: Path,
     second: Path,
     *,
-    place: Place | None = None,
+    place: Position | None = None,
     pixel_arcsec: float | None = None,
     infos: tuple[SourceInfo, SourceInfo] = (NOTHING_KNOWN, NOTHING_KNOWN),
     max_blank: float = MOST_BLANK,
@@ -102,13 +103,13 @@ def to_fits(image: Image) -> bytes:
 
 def is_per_pixel(unit: str) -> bool:
     """Tell whether pixels of a unit hold a flux each, which follows their area, rather than a brightness."""
-    return "beam" not in unit.lower() and PER_PIXEL.search(unit.strip()) is not None
+    return PER_PIXEL.search(unit.strip()) is not None and PER_AREA.search(unit) is None
 
 
 # --------------------------------------------------------------------------- reading
 
 
-def _placed(path: Path, place: Place | None, info: SourceInfo) -> Image:
+def _placed(path: Path, place: Position | None, info: SourceInfo) -> Image:
     """Read an image as floats with a celestial WCS, filled by what its source knows."""
     image = read_image(path)
     channels = 3 if len(image.data) >= 3 else 1  # a picture's opacity is no channel
@@ -124,7 +125,7 @@ def _placed(path: Path, place: Place | None, info: SourceInfo) -> Image:
     return replace(image, unit=image.unit or info.unit)
 
 
-def _tan(place: Place, pixel_arcsec: float, height: int, width: int) -> WCS:
+def _tan(place: Position, pixel_arcsec: float, height: int, width: int) -> WCS:
     """Make the gnomonic projection with north up around a place, ICRS."""
     from astropy.wcs import WCS
 
@@ -141,7 +142,7 @@ def _tan(place: Place, pixel_arcsec: float, height: int, width: int) -> WCS:
 # --------------------------------------------------------------------------- the grid
 
 
-def _common_grid(images: tuple[Image, Image], target: Place, pixel_arcsec: float) -> tuple[WCS, tuple[int, int]]:
+def _common_grid(images: tuple[Image, Image], target: Position, pixel_arcsec: float) -> tuple[WCS, tuple[int, int]]:
     """Return the grid around a target over the largest square that all images show, and its shape."""
     half = min(_half_side_arcsec(image, target) for image in images)
     side = int(2 * half / pixel_arcsec + 1e-6)
@@ -153,7 +154,7 @@ def _common_grid(images: tuple[Image, Image], target: Place, pixel_arcsec: float
     return _tan(target, pixel_arcsec, side, side), (side, side)
 
 
-def _half_side_arcsec(image: Image, target: Place) -> float:
+def _half_side_arcsec(image: Image, target: Position) -> float:
     """Return half the side of the largest square around a target, north up, that lies inside an image."""
     from astropy.coordinates import SkyCoord
 

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import bz2
-import gzip
 import hashlib
 import io
 import math
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,9 +14,8 @@ from rvtool.data.fits import FITS_SUFFIXES, beam_of, planes
 from rvtool.data.units import BLOCK, Unit, units_of
 from rvtool.errors import DataError
 from rvtool.kinds import Beam
+from rvtool.services.archives import unpack
 from rvtool.services.replies import FITS_START, words
-
-MOST_BYTES = 1 << 30  # of a file when unpacked: a few kB of bzip2 can hold gigabytes
 
 _ENDS = {".png": b"IEND\xaeB`\x82", ".jpg": b"\xff\xd9", ".jpeg": b"\xff\xd9"}
 _STARTS = {".png": b"\x89PNG", ".jpg": b"\xff\xd8", ".jpeg": b"\xff\xd8", ".npy": b"\x93NUMPY"}
@@ -56,7 +52,7 @@ def read_pixels(body: bytes, suffix: str, strict: bool) -> Pixels:
     if suffix not in FITS_SUFFIXES:
         _check_ends(body, suffix)
     else:
-        body = unpacked(body)
+        body = unpack(body)
         try:
             pixels = _plain(body, strict)
         except DataError:
@@ -77,29 +73,6 @@ def _check_ends(body: bytes, suffix: str) -> None:
         raise DataError(f"this is no {kind} file: {words(body, 80) or 'it is empty'}")
     if not body.rstrip(b"\0\r\n").endswith(_ENDS.get(suffix, b"")):
         raise DataError(f"the {kind} has no end")
-
-
-def unpacked(body: bytes) -> bytes:
-    """Undo gzip or bzip2; other bytes stay.
-
-    Raises
-    ------
-    DataError
-        They are cut off or damaged, or hold more than `MOST_BYTES`.
-    """
-    opened = gzip.open if body.startswith(b"\x1f\x8b") else bz2.open if body.startswith(b"BZh") else None
-    if opened is None:
-        return body
-    try:
-        with opened(io.BytesIO(body), "rb") as file:
-            unpacked: bytes = file.read(MOST_BYTES + 1)
-    except EOFError:
-        raise DataError("the compressed file is cut off") from None
-    except (OSError, zlib.error) as error:
-        raise DataError(f"the compressed file is damaged ({error})") from None
-    if len(unpacked) > MOST_BYTES:
-        raise DataError(f"the file holds more than {MOST_BYTES >> 20} MiB when unpacked")
-    return unpacked
 
 
 def _plain(body: bytes, strict: bool) -> Pixels | None:

@@ -250,7 +250,12 @@ def _inside(service: Service, ra: np.ndarray, dec: np.ndarray, ask: Ask, say: Ca
         return refusal(reply) or Listed(())
 
     request = service.source.coverage()
-    ask([Question("its coverage", service, request, read, lambda answer, reply: read_moc(reply.body), tell)])
+    question = Question("its coverage", service, request, read, lambda answer, reply: read_moc(reply.body), tell)
+    question.patience = 2  # it is good to know, not needed
+    try:
+        ask([question])
+    except SourceError as error:
+        tell(Failed(str(error).rstrip(".")))
     if not mocs or isinstance(mocs[0], Absent):
         return covered(ra, dec, service.info.footprint)
     return covered(ra, dec, moc=mocs[0])

@@ -49,6 +49,12 @@ class Manners:
         Seconds of a clock that never goes back.
     rng
         Draws the jitter of `backoff_s`.
+
+    Attributes
+    ----------
+    unclean_s
+        How long the host had been asked in vain when a request last ended: since the last clean end, or the first start
+        after it where that is later. Time in which it could have been asked and was not does not count.
     """
 
     def __init__(
@@ -60,6 +66,7 @@ class Manners:
     ) -> None:
         self.outcomes: Counter[Outcome] = Counter()
         self.in_flight = 0
+        self.unclean_s = 0.0
         self._clock = clock
         self._rng = rng or random.Random()
         self._pace = Pace(max_rate_per_s, clock())
@@ -68,6 +75,8 @@ class Manners:
         self._took_s: deque[float] = deque(maxlen=101)
         self._paused_until_s = self._paused_at_s = clock()
         self._repeats = 0
+        self._asked_s = self._ended_s = clock()  # what `unclean_s` counts from, and the last end
+        self._anew = True  # nothing started since the last clean end
 
     # ------------------------------------------------------------------ asking
 
@@ -76,44 +85,60 @@ class Manners:
         now = self._clock()
         if self.in_flight >= self._window.size or self._breaker.probing(now):
             return None
-        wait = max(self._paused_until_s, self._breaker.open_until_s, self._pace.next_s) - now
+        wait = self._free_s() - now
         return wait if wait > 1e-6 else 0.0  # a clock that was moved on by the wait may fall short by its last bit
 
     def started(self) -> Ticket:
         """Take note that a request starts now."""
         ticket = Ticket(self._clock())
+        if self._anew:
+            self._asked_s, self._anew = ticket.started_s, False
+        elif not self.in_flight:
+            self._asked_s += max(0.0, ticket.started_s - max(self._free_s(), self._ended_s))
         self.in_flight += 1
         self._pace.started(ticket)
         self._breaker.started(ticket)
         return ticket
 
     def ended(self, ticket: Ticket, outcome: Outcome, after_s: float | None = None) -> None:
-        """Take note of what became of a request; `after_s` is what a busy host said about when to come back."""
-        now = self._clock()
+        """Take note of what became of a request; `after_s` is what the host said about when to come back."""
+        now = self._ended_s = self._clock()
         self.in_flight -= 1
         self.outcomes[outcome] += 1
         self._window.ended(ticket, outcome, now)
         if self._breaker.ended(ticket, outcome, now):
             self._window.restart()
         if outcome is Outcome.CLEAN:
+            self._asked_s, self._anew = now, True
             self._took_s.append(now - ticket.started_s)
             if ticket.started_s >= self._paused_until_s:
                 self._repeats = 0
-        elif outcome is Outcome.BUSY:
-            self._pause(ticket, after_s, now)
+        self.unclean_s = now - self._asked_s
+        self._pause(ticket, outcome, after_s, now)
+        if outcome is Outcome.BUSY:
             self._pace.refused(ticket, self._paused_until_s, now)
 
-    def _pause(self, ticket: Ticket, after_s: float | None, now: float) -> None:
+    def charge(self, requests: int) -> None:
+        """Count requests that the host got besides those that `started` was told of, such as redirects."""
+        self._pace.charge(requests, self._clock())
+
+    def _free_s(self) -> float:
+        """Return when the next request may start, as far as the one before it matters."""
+        return max(self._paused_until_s, self._breaker.open_until_s, self._pace.next_s)
+
+    def _pause(self, ticket: Ticket, outcome: Outcome, after_s: float | None, now: float) -> None:
         """Keep everybody off the host for as long as it said.
 
-        Where it said nothing, one refusal may be chance; while it goes on refusing: for 1 s, doubled each time.
+        Where it only refused, one refusal may be chance; while it goes on refusing: for 1 s, doubled each time.
         """
-        if ticket.started_s >= self._paused_at_s:  # one refusal; those in flight beside it are the same one
-            self._repeats += 1
-            self._paused_at_s = now
-        bare_s = min(60.0, 2.0 ** (self._repeats - 2)) if self._repeats > 1 else 0.0
-        pause_s = bare_s if after_s is None else after_s
-        self._paused_until_s = max(self._paused_until_s, now + pause_s)
+        if outcome is Outcome.BUSY:
+            if ticket.started_s >= self._paused_at_s:  # one refusal; those in flight beside it are the same one
+                self._repeats += 1
+                self._paused_at_s = now
+            if after_s is None:
+                after_s = min(60.0, 2.0 ** (self._repeats - 2)) if self._repeats > 1 else 0.0
+        if after_s is not None:
+            self._paused_until_s = max(self._paused_until_s, now + after_s)
 
     # ------------------------------------------------------------------ one request
 
@@ -135,6 +160,11 @@ class Manners:
     def state(self) -> Literal["closed", "open", "half-open"]:
         """Of the circuit breaker: requests flow, none is sent, or one is sent to see whether the host is back."""
         return self._breaker.state(self._clock())
+
+    @property
+    def pause_s(self) -> float:
+        """What is left of a pause that the host asked for, or that it gets while it refuses or is down, in seconds."""
+        return max(0.0, max(self._paused_until_s, self._breaker.open_until_s) - self._clock())
 
     @property
     def never_answered(self) -> bool:
@@ -208,6 +238,11 @@ class Pace:
                 times.popleft()
         self._starts_s.append(now)
         self.next_s = max(self.next_s, now - self.SLACK_S) + 1 / self.allowed_per_s(now)
+
+    def charge(self, requests: int, now: float) -> None:
+        """Count requests that followed from one that started, as if each had had its turn."""
+        self._starts_s.extend([now] * requests)
+        self.next_s += requests / self.allowed_per_s(now)
 
     def refused(self, ticket: Ticket, resume_s: float, now: float) -> None:
         """Learn from a refusal that is followed by a pause until `resume_s`.

@@ -102,7 +102,7 @@ class Duplicates:
     duplicate_of
         ``(N,)`` int: for a row that was dropped, the row that is kept for it; -1 for those kept, or set aside together.
     conflicts
-        ``(K, 2)`` int: rows of one place with different labels, the one that counts first of its place leading.
+        ``(K, 2)`` int: rows of one place with different labels, the first with a label leading.
     """
 
     keep: np.ndarray
@@ -115,14 +115,12 @@ def deduplicate(
     dec_deg: np.ndarray,
     labels: Sequence[str | None],
     radius_arcsec: float,
-    priority: Sequence[float] | None = None,
 ) -> Duplicates:
     """Keep one row of each place.
 
-    Rows that are linked by separations below the radius (friends of friends) are one place. It keeps its labelled row
-    of the lowest priority, the first of several. Where others have another label, they are conflicts: the row is kept
-    only if none of them has a priority as low as its own; otherwise the whole place is set aside. A row without a
-    position (NaN) stays.
+    Rows that are linked by separations below the radius (friends of friends) are one place. It keeps its first row with
+    a label, or its first. Where others have another label, they are conflicts, and the whole place is set aside. A row
+    without a position (NaN) stays.
 
     Parameters
     ----------
@@ -130,8 +128,6 @@ def deduplicate(
         ``(N,)``, degrees.
     labels
         ``(N,)``; None or empty where none is known.
-    priority
-        ``(N,)``, the lowest is best; by default all are alike.
     """
     ra, dec = np.asarray(ra_deg, float), np.asarray(dec_deg, float)
     rows = np.arange(len(ra))
@@ -139,17 +135,16 @@ def deduplicate(
     group = np.empty(len(ra), np.int64)
     group[placed] = sky_groups(ra[placed], dec[placed], radius_arcsec / 60)
     group[~placed] = len(ra) + rows[~placed]
-    names = np.array([label or "" for label in labels], dtype=str)
-    labelled = names != ""
-    rank = np.zeros(len(ra)) if priority is None else np.asarray(priority, float)
+    numbers = {"": 0}  # an array of the labels themselves would give each the room of the longest
+    label = np.array([numbers.setdefault(label or "", len(numbers)) for label in labels], int)
 
-    order = np.lexsort((rows, rank, ~labelled, group))
+    order = np.lexsort((rows, label == 0, group))
     _, first, of_group = np.unique(group[order], return_index=True, return_inverse=True)
     leader = np.empty(len(ra), np.int64)
     leader[order] = order[first][of_group]
 
-    conflict = labelled & (names != names[leader])
-    undecided = np.isin(leader, leader[conflict & (rank == rank[leader])])
+    conflict = (label != 0) & (label != label[leader])
+    undecided = np.isin(leader, leader[conflict])
     keep = (leader == rows) & ~undecided
     duplicate_of = np.where(keep | undecided, -1, leader)
     return Duplicates(keep, duplicate_of, np.stack([leader[conflict], rows[conflict]], axis=1))

@@ -2,28 +2,38 @@
 
 from __future__ import annotations
 
+import codecs
+import csv
 import io
+import itertools
 import re
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from pyarrow import csv
 
 from rvtool.errors import DataError
+from rvtool.services.archives import unpack
 from rvtool.services.replies import FITS_START
 from rvtool.services.votable import VOTABLE, read_votable
-from rvtool.verbs.collect.pixels import unpacked
 
 _FIELD = re.compile(rb"<(?:[\w.-]+:)?FIELD\b[^>]*>", re.IGNORECASE)
 _ATTRIBUTE = re.compile(r"""\b(name|unit)\s*=\s*(?:"([^"]*)"|'([^']*)')""")
-_RULE = re.compile(r"[\s|,;]*-[-\s|,;]*")
+_QUOTED = re.compile(r'"[^"]*"')
 _NAME_OF_DIGITS = r"^[+-]?(0[0-9]+|[0-9]{19,})$"  # 007, and what no integer holds
+_MARKS = {  # of texts in Unicode, at their beginning; that of UTF-32 begins as that of UTF-16 does
+    codecs.BOM_UTF8: "utf-8-sig",
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
 UNNAMED = "column_"
+ROWS_AT_ONCE = 10_000  # as Python objects
 
 
 @dataclass(frozen=True)
@@ -48,7 +58,7 @@ def read_table(path: Path) -> Table:
         The file is missing, empty or damaged, or no table.
     """
     try:
-        body = unpacked(path.read_bytes())
+        body = unpack(path.read_bytes())
     except FileNotFoundError:
         raise DataError(f"{path} does not exist; check the path.") from None
     except OSError as error:
@@ -79,36 +89,73 @@ def read_table(path: Path) -> Table:
 
 
 def _text(body: bytes) -> Table:
-    lines = body.decode("utf-8-sig", "replace").splitlines()
-    lines = [line for line in lines if line.strip() and not line.startswith("#")]
-    if not lines:
-        raise DataError("it holds nothing but comments.")
-    delimiter = max("\t|;,", key=lines[0].count)
-    if delimiter not in lines[0]:
-        delimiter = "\t"
-        if len(lines[0].split()) > 1:
-            lines = ["\t".join(line.split()) for line in lines]
+    text = _decoded(body)
+    if "\0" in text:
+        raise DataError("it is no text, or in an encoding that it does not tell; save it as UTF-8.")
+    rows = _rows(text)
+    names = _each_once([cell.strip() for cell in next(rows)[1]])
     # VizieR's exports have a line of dashes below the names, and mostly the units between
-    rule = next((n for n in (1, 2) if len(lines) > n and _RULE.fullmatch(lines[n])), 0)
-    units = _cells(lines[1], delimiter) if rule == 2 else []
-    names = _each_once(_cells(lines[0], delimiter))
-    rows = "\n".join(lines[rule + 1 :]).encode()
-    if not rows:
-        return Table(pa.table({name: [] for name in names}), {})
-    read = csv.read_csv(
-        io.BytesIO(rows),
-        csv.ReadOptions(column_names=names, use_threads=False),  # with threads it would not tell the row of an error
-        csv.ParseOptions(delimiter=delimiter),
-        csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string())),
-    )
-    columns = {name: _typed(column) for name, column in zip(names, read.columns, strict=True)}
+    below = list(itertools.islice(rows, 2))
+    rule = next((n for n, (_, row) in enumerate(below, 1) if {"-"} <= set("".join(row)) <= set("- ")), 0)
+    units = [cell.strip() for cell in below[0][1]] if rule == 2 else []
+    chunks = list(_chunks(itertools.chain(below[rule:], rows), len(names)))
+    columns = {name: _typed(pa.chunked_array([c[n] for c in chunks], pa.string())) for n, name in enumerate(names)}
     # a delimiter at the end of each line makes a column without name and values
     kept = {k: v for k, v in columns.items() if not (k.startswith(UNNAMED) and v.null_count == len(v))}
     return Table(pa.table(kept), dict(zip(names, units, strict=False)))
 
 
-def _cells(line: str, delimiter: str) -> list[str]:
-    return [cell.strip().strip('"').strip() for cell in line.split(delimiter)]
+def _decoded(body: bytes) -> str:
+    """Read a text in the encoding that its first bytes tell; else in UTF-8, or in Latin-1 if it is none."""
+    encoding = next((encoding for mark, encoding in _MARKS.items() if body.startswith(mark)), "utf-8")
+    try:
+        return body.decode(encoding)
+    except UnicodeDecodeError:
+        return body.decode("latin-1")
+
+
+def _rows(text: str) -> Iterator[tuple[int, list[str]]]:
+    """Split a text into its rows, each with the line that it ends on; cells in quotes may hold anything."""
+    first = next((line for line in _lines(text) if not _is_comment(line)), None)
+    if first is None:
+        raise DataError("it holds nothing but comments.")
+    bare = _QUOTED.sub("", first)
+    delimiter = max("\t|;,", key=bare.count)
+    blanks = delimiter not in bare and len(first.split()) > 1
+    if delimiter not in bare:
+        delimiter = "\t"
+    number, inside = 0, False  # a row, which goes on over line ends in quotes
+
+    def told() -> Iterator[str]:
+        nonlocal number, inside
+        for number, line in enumerate(_lines(text), 1):  # noqa: B007
+            if inside or not _is_comment(line):
+                inside = True
+                yield "\t".join(line.split()) if blanks else line
+
+    try:
+        for row in csv.reader(told(), delimiter=delimiter, skipinitialspace=True, strict=True):
+            inside = False
+            yield number, row
+    except csv.Error as error:
+        raise DataError(f"line {number} cannot be read ({error}); mend it.") from error
+
+
+def _lines(text: str) -> Iterable[str]:
+    return io.StringIO(text, newline="")
+
+
+def _is_comment(line: str) -> bool:
+    return line.startswith("#") or not line.strip()
+
+
+def _chunks(rows: Iterator[tuple[int, list[str]]], width: int) -> Iterator[list[pa.Array]]:
+    """Give the columns of so many rows at once."""
+    while several := list(itertools.islice(rows, ROWS_AT_ONCE)):
+        for number, row in several:
+            if len(row) != width:
+                raise DataError(f"line {number} has {len(row)} cells where there are {width} names; mend it.")
+        yield [pa.array(cells, pa.string()) for cells in zip(*(row for _, row in several), strict=True)]
 
 
 def _each_once(names: Sequence[str]) -> list[str]:
@@ -149,7 +196,7 @@ def _astropy(body: bytes, form: str) -> Table:
 
 def _said(cell: Any) -> Any:
     if isinstance(cell, bytes):
-        cell = cell.decode("utf-8", "replace")
+        cell = _decoded(cell)
     return cell.strip() or None if isinstance(cell, str) else cell
 
 

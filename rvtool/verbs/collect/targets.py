@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import re
 from collections.abc import Callable, Container, Iterator, Sequence
+from contextlib import suppress
 from itertools import repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,12 +37,11 @@ RESERVED = frozenset(
     | set(PROVENANCE)
 )
 ROWS_AT_ONCE = 10_000  # of a table, as Python objects
+LONGEST_ID, LONGEST_LABEL = 200, 100  # characters: names of files and of folders, and of the columns of reports
+SHOWN = 60  # characters of a cell that is wrong
 
 _UNIT_IN_NAME = re.compile(
-    r"^(.+?)[\s_]*(?:[(\[]\s*(.*?)\s*[)\]]|_(deg|degrees?|h|hr|hours?|hms|dms|rad))$", re.IGNORECASE
-)
-_SEXAGESIMAL = re.compile(
-    r"([+\-−]?)(\d{1,3})[\s:hd°]+([0-5]?\d)(?:[\s:m'′]+([0-5]?\d(?:\.\d*)?))?\s*[m'′s\"″]*$", re.IGNORECASE
+    r"^(.+?)[\s_]*(?:[(\[]\s*(.*?)\s*[)\]]|(?:_|,\s*)(deg|degrees?|h|hr|hours?|hms|dms|rad))$", re.IGNORECASE
 )
 
 
@@ -68,6 +69,9 @@ def read_targets(path: Path, report: Callable[[str], None] | None = None) -> Ite
     ra_deg, dec_deg, used = _positions(table, names, path)
     id_column = _first(names, ID_NAMES, used)
     label_column = _first(names, LABEL_NAMES, {*used, id_column})
+    for column, longest in ((id_column, LONGEST_ID), (label_column, LONGEST_LABEL)):
+        if column is not None:
+            _check_length(table, column, longest, path)
     taken = {*used, id_column, label_column}
     chosen = [i for i in (id_column, label_column) if i is not None]
     further = [i for i in range(len(names)) if i not in taken]
@@ -83,7 +87,7 @@ def _targets(
     named: bool,
     report: Callable[[str], None] | None,
 ) -> Iterator[Target]:
-    seen: dict[str, set[int]] = {}  # what was said under each name
+    seen: dict[str, set[bytes]] = {}  # digests of what was said under each name
     taken: set[str] = set()
     again = 0
     for (ra, dec), row in zip(places, rows, strict=True):
@@ -92,7 +96,7 @@ def _targets(
         columns = dict(zip(keys, cells, strict=True))
         if columns.get("label") is not None:
             columns["label"] = str(columns["label"])
-        said = hash((ra, dec, *map(_hashable, cells)))
+        said = hashlib.blake2b(repr((ra, dec, *cells)).encode(), digest_size=16).digest()
         before = seen.setdefault(name, set())
         if said in before:
             again += 1
@@ -106,10 +110,6 @@ def _targets(
         yield Target(free, ra, dec, columns)
     if again and report is not None:
         report(f"{again} row{'s' * (again > 1)} that stood there already {'were' if again > 1 else 'was'} left out.")
-
-
-def _hashable(cell: Any) -> Any:
-    return repr(cell) if isinstance(cell, list | dict) else cell
 
 
 def _rows(data: pa.Table) -> Iterator[tuple[Any, ...]]:
@@ -220,15 +220,13 @@ def _degrees(table: Table, column: int, path: Path, *, hours: bool) -> np.ndarra
 
 def _angle(text: str, factor: float, sexagesimal_factor: float) -> float:
     """Read degrees, or sexagesimal numbers; NaN where the text is neither."""
-    found = _SEXAGESIMAL.fullmatch(text.strip())
-    if found is None:
-        try:
-            return factor * float(text)
-        except ValueError:
-            return math.nan
-    sign, whole, minutes, seconds = found.groups()
-    value = int(whole) + int(minutes) / 60 + float(seconds or 0) / 3600
-    return sexagesimal_factor * (-value if sign in ("-", "−") else value)
+    with suppress(ValueError):
+        return factor * float(text)
+    letters = text.lower()
+    told = 15.0 if "h" in letters else 1.0 if "d" in letters or "°" in letters else sexagesimal_factor
+    with suppress(ValueError):
+        return told * positions.angle(text)
+    return math.nan
 
 
 def _unit(table: Table, column: int) -> str:
@@ -236,7 +234,19 @@ def _unit(table: Table, column: int) -> str:
     return (table.units.get(name) or _split_name(name)[1]).lower()
 
 
+def _check_length(table: Table, column: int, longest: int, path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    cells = table.data[column]
+    if pa.types.is_string(cells.type):
+        long = np.flatnonzero(pc.fill_null(pc.greater(pc.utf8_length(cells), longest), False))
+        if long.size:
+            raise _wrong(path, table, column, int(long[0]), f"it has more than {longest} characters, shorten it")
+
+
 def _wrong(path: Path, table: Table, column: int, row: int, why: str) -> DataError:
     cell = table.data[column][row].as_py()
-    shown = "nothing" if cell is None else f"'{cell}'"
+    text = str(cell)
+    shown = "nothing" if cell is None else f"'{text if len(text) <= SHOWN else text[: SHOWN - 3] + '...'}'"
     return DataError(f"{path}, row {row + 1}: {shown} in column '{table.names[column]}'; {why}.")

@@ -15,17 +15,19 @@ from rvtool.kinds import Reply, Request
 from rvtool.verbs.collect.politeness import Outcome
 
 if TYPE_CHECKING:
-    from aiohttp import ClientSession
+    from aiohttp import ClientSession, TraceConfig
 
 MAX_BYTES = 512 * 2**20
 IDLE_S = 15.0
 """How long a connection may take, and a body pause. The answer's first byte may take as long as the deadline allows."""
 REDIRECTS = 5
+HOPS = "x-rvtool-hops"
+"""A header added to every reply that came over HTTP, whole or not: how many requests it took after the first."""
 NO_ADDRESS = "no web address (http:// or https://)"
 
 
 @dataclass(frozen=True)
-class Failed(Reply):
+class Broken(Reply):
     """No whole reply came: the status is 0, the body tells why."""
 
     outcome: Outcome = Outcome.DOWN
@@ -33,7 +35,7 @@ class Failed(Reply):
 
 def outcome_of(reply: Reply) -> Outcome:
     """Say what a reply means for its host, before anybody has looked into its body."""
-    if isinstance(reply, Failed):
+    if isinstance(reply, Broken):
         return reply.outcome
     if reply.status in (429, 503):
         return Outcome.BUSY
@@ -97,7 +99,7 @@ class Transport:
         try:
             address = full_url(request, url)
         except ValueError:
-            reply: Reply = _failed(request, NO_ADDRESS, Outcome.BAD)
+            reply: Reply = _broken(request, NO_ADDRESS, Outcome.BAD)
         else:
             local = address.startswith("file:")
             reply = await (
@@ -106,13 +108,19 @@ class Transport:
         return reply if request.pair is None else replace(reply, pair=await self.fetch(request.pair, deadline_s))
 
     async def _ask(self, request: Request, url: str, deadline_s: float) -> Reply:
+        sent: list[Any] = []
+        reply = await self._come(request, url, deadline_s, sent)
+        return replace(reply, headers=reply.headers | {HOPS: str(max(0, len(sent) - 1))})
+
+    async def _come(self, request: Request, url: str, deadline_s: float, sent: list[Any]) -> Reply:
+        """Ask and wait; each request that is sent, those that redirects lead to too, is added to `sent`."""
         import aiohttp
 
         now = asyncio.get_running_loop().time
         end_s = now() + deadline_s
         came = bytearray()
         try:
-            async with asyncio.timeout_at(end_s) as patience, self._open(request, url) as response:
+            async with asyncio.timeout_at(end_s) as patience, self._open(request, url, sent) as response:
                 if (response.content_length or 0) > self._max_bytes:
                     return self._too_large(request)
                 patience.reschedule(min(end_s, now() + self._idle_s))
@@ -125,14 +133,14 @@ class Transport:
             return Reply(request, response.status, headers, bytes(came))
         except TimeoutError as error:
             if isinstance(error, aiohttp.ServerTimeoutError):
-                return _failed(request, f"no connection within {self._idle_s:g} s")
+                return _broken(request, f"no connection within {self._idle_s:g} s")
             slow = now() >= end_s
             reason = f"not whole after {deadline_s:g} s" if slow else f"nothing came for {self._idle_s:g} s"
-            return _failed(request, f"{reason} ({len(came)} bytes came)", Outcome.TIMEOUT)
+            return _broken(request, f"{reason} ({len(came)} bytes came)", Outcome.TIMEOUT)
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            return _failed(request, *_reason(error, urlsplit(url).hostname or "", len(came)))
+            return _broken(request, *_reason(error, urlsplit(url).hostname or "", len(came)))
 
-    def _open(self, request: Request, url: str) -> Any:
+    def _open(self, request: Request, url: str, sent: list[Any]) -> Any:
         """Send a request; gives the response's context manager."""
         import aiohttp
         from yarl import URL
@@ -149,6 +157,7 @@ class Transport:
                 connector=aiohttp.TCPConnector(limit=0),
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._idle_s),
                 headers={"User-Agent": f"rvtool/{__version__}" + (f" (+{self._contact})" if self._contact else "")},
+                trace_configs=[_counting()],
                 trust_env=bool(urllib.request.getproxies()),  # asking at every request doubles its cost
             )
         return self._session.request(
@@ -158,10 +167,23 @@ class Transport:
             headers=headers,
             auto_decompress=not packed,
             max_redirects=REDIRECTS + 1,  # the number that is refused
+            trace_request_ctx=sent,
         )
 
-    def _too_large(self, request: Request) -> Failed:
-        return _failed(request, f"larger than {self._max_bytes} bytes", Outcome.BAD)
+    def _too_large(self, request: Request) -> Broken:
+        return _broken(request, f"larger than {self._max_bytes} bytes", Outcome.BAD)
+
+
+def _counting() -> TraceConfig:
+    """Return what adds every request that aiohttp sends to the list in its ``trace_request_ctx``."""
+    from aiohttp import TraceConfig
+
+    async def count(_: Any, context: Any, sent: Any) -> None:
+        context.trace_request_ctx.append(sent)
+
+    tracing = TraceConfig()
+    tracing.on_request_headers_sent.append(count)
+    return tracing
 
 
 def _read_file(request: Request, url: str) -> Reply:
@@ -174,8 +196,8 @@ def _read_file(request: Request, url: str) -> Reply:
         return Reply(request, 403, {}, str(error.strerror).encode())
 
 
-def _failed(request: Request, reason: str, outcome: Outcome = Outcome.DOWN) -> Failed:
-    return Failed(request, 0, {}, reason.encode(), outcome=outcome)
+def _broken(request: Request, reason: str, outcome: Outcome = Outcome.DOWN) -> Broken:
+    return Broken(request, 0, {}, reason.encode(), outcome=outcome)
 
 
 def _reason(error: Exception, host: str, came: int) -> tuple[str, Outcome]:

@@ -219,6 +219,7 @@ def test_a_kill_at_any_moment_loses_and_repeats_nothing_that_was_finished(tmp_pa
             child = subprocess.Popen([str(word) for word in command], stdout=subprocess.DEVNULL)
             enough = asked(sky) + rng.randint(20, 50)
             while asked(sky) < enough:
+                assert child.poll() is None
                 time.sleep(0.005)
             child.send_signal(signal.SIGKILL)
             child.wait()
@@ -240,6 +241,7 @@ def test_ctrl_c_lets_come_what_is_in_flight_and_tells_how_to_go_on(tmp_path, tar
         command += ["--out", tmp_path / "d", "--base-url", sky.url, "--max-rate", 100, "--max-connections", 8]
         child = subprocess.Popen([str(word) for word in command], stdout=subprocess.PIPE, text=True)
         while asked(sky) < 10:
+            assert child.poll() is None
             time.sleep(0.02)
         child.send_signal(signal.SIGINT)
         told, _ = child.communicate()

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from rvtool.errors import DataError, FullDiskError
+from rvtool.errors import DataError, WriteError
 from rvtool.kinds import Target
 from rvtool.verbs.collect.journal import ABSENT, FAILED, HAD, PENDING, SPARE, Journal
 
@@ -94,8 +94,8 @@ def test_what_cannot_be_used_is_told(tmp_path):
 def test_a_full_disk_is_told_as_such_and_loses_nothing(tmp_path):
     journal = Journal(tmp_path, fresh=True)
     journal.add(targets(5000))
-    journal._db.execute("PRAGMA max_page_count = 1")  # SQLite raises it to the present size: nothing more fits
-    with pytest.raises(FullDiskError, match="the disk is full"):
+    journal._db.run("PRAGMA max_page_count = 1")  # SQLite raises it to the present size: nothing more fits
+    with pytest.raises(WriteError, match="the disk is full"):
         journal.add(targets(5000, "FRI"))
     assert journal.counts() == {(None, PENDING): 5000}
 

@@ -41,11 +41,15 @@ def one(host: Manners, clock: Clock, outcome: Outcome, after_s: float | None = N
 
 @dataclass
 class Server:
-    """Allows a rate, with an allowance on top of it, and refuses the rest; answers within 0.1 to 0.3 s."""
+    """Allows a rate, with an allowance on top of it, and refuses the rest; answers within 0.1 to 0.3 s.
+
+    Everything is asked for in `hops` more requests, which count too.
+    """
 
     rate_per_s: float = float("inf")
     allowance: float = 1.0
     refusal: Callable[[random.Random], tuple[Outcome, float | None]] = lambda _: (Outcome.BUSY, None)
+    hops: int = 0
     starts_s: list[float] = field(default_factory=list)
     refused: int = 0
 
@@ -58,8 +62,8 @@ class Server:
             wait = host.wait() if todo else None
             if wait == 0:
                 tokens = min(self.allowance, tokens + (clock.now - filled_s) * self.rate_per_s)
-                filled_s, fine = clock.now, tokens >= 1
-                tokens -= fine
+                filled_s, fine = clock.now, tokens >= 1 + self.hops
+                tokens -= fine * (1 + self.hops)
                 todo -= 1
                 self.starts_s.append(clock.now)
                 heapq.heappush(flying, (clock.now + rng.uniform(0.1, 0.3), len(self.starts_s), host.started(), fine))
@@ -70,6 +74,7 @@ class Server:
                 continue
             clock.now, _, ticket, fine = heapq.heappop(flying)
             done, todo, self.refused = done + fine, todo + (not fine), self.refused + (not fine)
+            host.charge(self.hops)
             host.ended(ticket, *((Outcome.CLEAN, None) if fine else self.refusal(rng)))
         return clock.now - begun
 
@@ -91,6 +96,21 @@ def test_a_told_limit_is_kept_without_a_refusal() -> None:
     server = Server(10, 10)
     assert server.run(host, clock, 1000) <= 1.01 * 100
     assert server.refused == 0
+
+
+def test_redirects_count_for_a_told_limit() -> None:
+    host, clock = manners(rate=10)
+    server = Server(10, 10, hops=1)
+    assert server.run(host, clock, 500) == pytest.approx(100, rel=0.02)
+    assert server.refused == 0
+    assert host.rate_per_s == pytest.approx(10, rel=0.05)
+
+
+def test_redirects_count_for_an_untold_limit() -> None:
+    host, clock = manners(rate=100)
+    server = Server(10, 10, hops=1)
+    assert server.run(host, clock, 500) <= 1.2 * 100
+    assert server.refused <= 0.03 * 500
 
 
 @pytest.mark.parametrize("allowance", [5, 20, 50])
@@ -145,6 +165,18 @@ def test_a_large_rate_is_reached_in_steps() -> None:
     assert host.allowed_per_s == 100
 
 
+def test_what_is_charged_moves_the_next_start() -> None:
+    host, clock = manners(rate=4)
+    ticket = host.started()
+    clock.now += 0.1
+    host.charge(3)
+    host.ended(ticket, Outcome.CLEAN)
+    assert host.wait() == pytest.approx(0.25 + 3 * 0.25 - 0.1)
+    host.charge(0)
+    assert host.wait() == pytest.approx(0.9)
+    assert host.pause_s == 0
+
+
 # ------------------------------------------------------------------ window
 
 
@@ -194,6 +226,23 @@ def test_nothing_starts_before_the_host_said() -> None:
     assert host.wait() == pytest.approx(1)
     clock.now += 1
     assert host.wait() == 0
+
+
+@pytest.mark.parametrize("outcome", Outcome)
+def test_whatever_came_the_host_may_say_when_to_come_back(outcome: Outcome) -> None:
+    host, clock = manners(rate=10)
+    for _ in range(30):
+        one(host, clock, Outcome.CLEAN)
+    assert host.pause_s == 0
+    one(host, clock, outcome, 20.0)
+    assert host.wait() == host.pause_s == pytest.approx(20)
+    clock.now += 15
+    assert host.pause_s == pytest.approx(5)
+    clock.now += 10
+    assert host.pause_s == 0
+    assert (host.allowed_per_s < 10) is (outcome is Outcome.BUSY)  # only refusals are learnt from
+    one(host, clock, Outcome.BUSY)
+    assert (host.pause_s > 0) is (outcome is Outcome.BUSY)  # the second one running
 
 
 def test_repeated_bare_refusals_double_the_pause_up_to_a_minute_until_a_clean_reply() -> None:
@@ -253,6 +302,15 @@ def test_five_failures_open_the_breaker_and_probes_are_ever_rarer() -> None:
     assert host.wait() == 0
 
 
+def test_an_open_breaker_is_a_pause() -> None:
+    host, clock = manners()
+    for _ in range(5):
+        one(host, clock, Outcome.DOWN)
+    assert host.pause_s == pytest.approx(30)
+    clock.now += 30
+    assert (host.state, host.pause_s) == ("half-open", 0)
+
+
 def test_an_answer_in_between_keeps_the_breaker_closed() -> None:
     host, clock = manners()
     for outcome in (*[Outcome.DOWN] * 4, Outcome.CLEAN, *[Outcome.DOWN] * 4):
@@ -279,6 +337,61 @@ def test_never_answered() -> None:
     assert host.never_answered
     one(host, clock, Outcome.BUSY)
     assert not host.never_answered
+
+
+# ------------------------------------------------------------------ asking in vain
+
+
+def test_asking_in_vain_is_counted_from_the_first_start() -> None:
+    host, clock = manners()
+    clock.now += 1000
+    one(host, clock, Outcome.CLEAN)
+    assert host.unclean_s == 0
+    clock.now += 1000
+    one(host, clock, Outcome.DOWN, took_s=2)
+    assert host.unclean_s == pytest.approx(2)
+    one(host, clock, Outcome.TIMEOUT, took_s=60)
+    assert host.unclean_s == pytest.approx(62)
+    one(host, clock, Outcome.CLEAN)
+    assert host.unclean_s == 0
+
+
+@pytest.mark.parametrize("outcome", [Outcome.BUSY, Outcome.TIMEOUT, Outcome.BAD])
+def test_the_pauses_of_a_host_that_gives_nothing_count(outcome: Outcome) -> None:
+    host, clock = manners()
+    for _ in range(11):
+        one(host, clock, outcome, 60.0, took_s=0)
+    assert host.unclean_s == pytest.approx(600)
+
+
+def test_breaks_count_as_asking_in_vain() -> None:
+    host, clock = manners()
+    for _ in range(9):
+        one(host, clock, Outcome.DOWN, took_s=0)
+    assert host.unclean_s == pytest.approx(30 + 60 + 120 + 240, abs=0.1)
+
+
+def test_a_host_that_nobody_asks_is_not_asked_in_vain() -> None:
+    host, clock = manners()
+    one(host, clock, Outcome.BAD, took_s=1)
+    clock.now += 3600
+    assert host.unclean_s == pytest.approx(1)
+    one(host, clock, Outcome.BAD, took_s=1)
+    assert host.unclean_s == pytest.approx(2)
+    one(host, clock, Outcome.DOWN, 10.0, took_s=1)
+    clock.now += 3600
+    one(host, clock, Outcome.BAD, took_s=1)
+    assert host.unclean_s == pytest.approx(2 + 1 + 10 + 1)
+
+
+def test_what_ends_after_a_clean_end_counts_from_it() -> None:
+    host, clock = manners()
+    slow, quick = host.started(), host.started()
+    clock.now += 5
+    host.ended(quick, Outcome.CLEAN)
+    clock.now += 3
+    host.ended(slow, Outcome.TIMEOUT)
+    assert host.unclean_s == pytest.approx(3)
 
 
 # ------------------------------------------------------------------ one request
@@ -341,11 +454,13 @@ def test_the_bounds_hold_whatever_happens(
             assert len(flying) == host.in_flight <= connections
         if flying:
             host.ended(flying.pop(which % len(flying)), outcome, after_s)
-            if outcome is Outcome.BUSY and after_s is not None:
+            if after_s is not None:
+                assert host.pause_s >= after_s - 1e-6
                 forbidden_until = max(forbidden_until, clock.now + after_s)
         clock.now += later_s
         assert 0 < host.allowed_per_s <= rate * (1 + 1e-9)
         assert 1 <= host.connections <= connections
+        assert 0 <= host.unclean_s <= clock.now
     for first, start in enumerate(starts):
         within = [later for later in starts[first:] if later < start + 1]
         assert len(within) <= 1.25 * rate + 1 + 1e-6

@@ -16,7 +16,7 @@ from aiohttp import web
 
 from rvtool.kinds import Reply, Request
 from rvtool.verbs.collect.politeness import Outcome
-from rvtool.verbs.collect.transport import Failed, Transport, full_url, outcome_of, redacted
+from rvtool.verbs.collect.transport import HOPS, Broken, Transport, full_url, outcome_of, redacted
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: image/fits\r\n"
 FRAME = bytes(range(256)) * 371  # about one cutout of 150x150 pixels
@@ -73,7 +73,7 @@ def fetch_web(request: Callable[[str], Request], *routes: web.RouteDef, contact:
 
 
 def failure(reply: Reply) -> tuple[str, Outcome]:
-    assert isinstance(reply, Failed)
+    assert isinstance(reply, Broken)
     assert reply.status == 0
     return reply.body.decode(), outcome_of(reply)
 
@@ -220,8 +220,59 @@ async def hop(request: web.Request) -> web.Response:
 def test_five_redirects_are_followed(hops: int, status: int) -> None:
     reply = fetch_web(lambda base: Request(f"{base}/hop/{hops}"), web.get("/hop/{left}", hop), web.get("/end", echo))
     assert reply.status == status
+    assert reply.headers[HOPS] == "5"
     if not status:
         assert failure(reply) == ("redirected more than 5 times", Outcome.BAD)
+
+
+@pytest.mark.parametrize("status", [200, 404, 503])
+def test_what_took_no_redirect_says_so_whatever_the_server_claims(status: int) -> None:
+    async def boast(_: web.Request) -> web.Response:
+        return web.Response(status=status, headers={HOPS: "1000"})
+
+    assert fetch_web(Request, web.get("/", boast)).headers[HOPS] == "0"
+
+
+def test_hops_are_told_of_what_broke_after_them() -> None:
+    async def hang(_: web.Request) -> web.Response:
+        await asyncio.sleep(0.5)
+        return web.Response()
+
+    async def run() -> Reply:
+        async with web_server(web.get("/hop/{left}", hop), web.get("/end", hang)) as base, Transport() as transport:
+            return await transport.fetch(Request(f"{base}/hop/2"), 0.2)
+
+    reply = asyncio.run(run())
+    assert failure(reply)[1] is Outcome.TIMEOUT
+    assert reply.headers[HOPS] == "2"
+
+
+def test_a_redirect_to_nowhere_is_no_hop() -> None:
+    async def lead(_: web.Request) -> web.Response:
+        return web.Response(status=302)
+
+    reply = fetch_web(Request, web.get("/", lead))
+    assert (reply.status, reply.headers[HOPS]) == (302, "0")
+
+
+def test_every_request_that_the_server_got_is_told() -> None:
+    got = 0
+
+    async def counted(request: web.Request) -> web.Response:
+        nonlocal got
+        got += 1
+        return await hop(request) if "left" in request.match_info else web.Response()
+
+    async def run() -> list[Reply]:
+        routes = web.get("/hop/{left}", counted), web.get("/end", counted)
+        async with web_server(*routes) as base, Transport() as transport:
+            pairs = (Request(f"{base}/hop/{n}", pair=Request(f"{base}/hop/1")) for n in (1, 2, 3))
+            return await asyncio.gather(*(transport.fetch(request, 5.0) for request in pairs))
+
+    replies = asyncio.run(run())
+    assert [reply.headers[HOPS] for reply in replies] == ["1", "2", "3"]
+    assert [reply.pair and reply.pair.headers[HOPS] for reply in replies] == ["1"] * 3
+    assert got == sum(2 + n + 1 for n in (1, 2, 3))
 
 
 def test_no_redirect_leads_to_a_local_file(tmp_path: Path) -> None:

@@ -8,8 +8,8 @@ from math import asin, atan2, cos, degrees, radians, sin
 from typing import Any
 
 from rvtool.kinds import Target
+from rvtool.services import positions
 
-SEXAGESIMAL = re.compile(r"[+-]?\d{1,2}(:\d{1,2}){0,2}(\.\d*)?")
 REFERENCES = re.compile(r"\[[^\]]*\]")
 OBLIQUITY_DEG = 84381.412 / 3600  # IAU 2000, as psrcat itself takes it
 NUMBERS = {
@@ -68,10 +68,10 @@ def _position(record: dict[str, str]) -> tuple[float, float] | None:
 
 def _sexagesimal(text: str | None) -> float | None:
     """Read ``-20:58:06.1``, and what is less well known: ``-20:58.1``, ``-20``."""
-    if text is None or not SEXAGESIMAL.fullmatch(text):
+    try:
+        return positions.angle(text or "")
+    except ValueError:
         return None
-    value = sum(float(part) / 60**n for n, part in enumerate(text.lstrip("+-").split(":")))
-    return -value if text.startswith("-") else value
 
 
 def from_ecliptic(longitude_deg: float, latitude_deg: float) -> tuple[float, float]:

@@ -82,7 +82,7 @@ class Sdss:
 
     def request(self, target: Target) -> Request:
         """Ask for the JPEG, or for which frame shows the target."""
-        ra, dec = _place(target)
+        ra, dec = positions.position_of(target)
         if self.config.form == "fits":
             return self._sql(NEAREST.format(ra=ra, dec=dec))
         side = str(self._side_px)
@@ -125,7 +125,7 @@ class Sdss:
         if refused := refusal(reply):
             return refused
         try:
-            image = cut(reply.body, _place(target), self.config.size_arcmin)
+            image = cut(reply.body, positions.position_of(target), self.config.size_arcmin)
         except DataError as error:
             return Retry(str(error))
         return Absent("the frame ends before the target") if image is None else Found(image, ".fits")
@@ -153,12 +153,6 @@ def _target(label: str, row: dict[str, str]) -> Target:
     place = float(row["ra"]), float(row["dec"])
     columns = {"label": label, "redshift": float(row["redshift"]), "specobjid": row["specobjid"]}
     return Target(positions.j_name(*place), *place, columns)
-
-
-def _place(target: Target) -> tuple[float, float]:
-    if target.ra_deg is None or target.dec_deg is None:
-        raise DataError(f"Target '{target.id}' has no position, which SDSS needs; add ra_deg and dec_deg.")
-    return target.ra_deg, target.dec_deg
 
 
 def _rows(reply: Reply) -> list[dict[str, str]] | Absent | Retry | Fatal:
