@@ -43,12 +43,20 @@ def test_unpack(pack) -> None:  # type: ignore[no-untyped-def]
         unpack(pack(data), len(data) - 1)
     with pytest.raises(DataError, match="cut off"):
         unpack(pack(data)[:-9])
+    assert unpack(pack(data) + pack(b"dust")) == data + b"dust"  # of several parts, as bgzip and pbzip2 write them
 
 
-@pytest.mark.parametrize("body", [b"", b"<html>", b"\x1f\x8b\x08nonsense", b"BZh9nonsense"])
-def test_what_is_no_archive(body: bytes) -> None:
-    with pytest.raises(DataError):
+@pytest.mark.parametrize("body", [b"\x1f\x8b\x08nonsense", b"BZh9nonsense"])
+def test_what_is_damaged(body: bytes) -> None:
+    with pytest.raises(DataError, match="damaged|cut off"):
         unpack(body)
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>"])
+def test_what_is_no_archive(body: bytes) -> None:
+    assert unpack(body) == body
+    with pytest.raises(DataError, match="archive is damaged"):
+        list(members(body))
 
 
 def test_plain_files_only() -> None:

@@ -15,7 +15,7 @@ M87 = (187.705917, 12.391111)
 @pytest.mark.parametrize(
     "text",
     ["187.705917 12.391111", "187.705917,+12.391111", "12 30 49.42 +12 23 28.0", "12:30:49.42 12:23:28",
-     "12h30m49.42s +12d23m28s", "12h30m49.42s, +12°23′28.0″"],
+     "12h30m49.42s +12d23m28s", "12h30m49.42s, +12°23′28.0″", "12H30M49.42S+12D23M28S"],
 )  # fmt: skip
 def test_typed_positions(text: str) -> None:
     assert positions.parse(text) == pytest.approx(M87, abs=2e-6)
@@ -26,7 +26,11 @@ def test_names_are_no_positions(text: str) -> None:
     assert positions.parse(text) is None
 
 
-@pytest.mark.parametrize(("text", "said"), [("361 0", "0 to 360"), ("-1 0", "0 to 360"), ("10 90.1", "-90 to 90")])
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("361 0", "0 to 360"), ("-1 0", "0 to 360"), ("10 90.1", "-90 to 90"), ("25 00 00 +10 00 00", "0 to 360"),
+     ("12 75 00 +12 09 00", "12 75 00"), ("12 30 60 +12 09 00", "12 30 60"), ("12:30:00 +12:99:00", r"\+12:99:00")],
+)  # fmt: skip
 def test_positions_off_the_sky(text: str, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         positions.parse(text)
@@ -34,12 +38,29 @@ def test_positions_off_the_sky(text: str, said: str) -> None:
 
 def test_minus_zero_degrees_is_south() -> None:
     assert positions.parse("00 00 00 -00 30 00") == (0, -0.5)
+    assert positions.parse("00 00 00 −00 30 00") == (0, -0.5)  # the sign that printed papers have
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("-20:58:06.3", -20.968417), ("-20:58.1", -20.968333), ("-20", -20), ("12h30m", 12.5), ("-00°30′00″", -0.5),
+     ("−0 30", -0.5), ("187 42 21.3", 187.70591667), ("12.5", 12.5)],
+)  # fmt: skip
+def test_single_angles(text: str, value: float) -> None:
+    assert positions.angle(text) == pytest.approx(value, abs=1e-6)
+
+
+@pytest.mark.parametrize("text", ["", "M87", "12:60", "12:30:60.0", "12:30:30:30", "12.5:30", "1e2", "nan", "--5"])
+def test_what_is_no_angle(text: str) -> None:
+    with pytest.raises(ValueError, match="below 60|no sexagesimal"):
+        positions.angle(text)
 
 
 def test_position_in_a_name() -> None:
     assert positions.from_name("SDSS J123049.42+122328.0") == pytest.approx(M87, abs=2e-6)
     assert positions.from_name("J002900.98-011341.7") == pytest.approx((7.254083, -1.228250), abs=1e-6)
     assert positions.from_name("J1230+1223") is None
+    assert positions.from_name("J127549+122328") is None  # no time has 75 minutes
 
 
 def test_seconds_that_round_up_carry() -> None:

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
     Frame: TypeAlias = BaseCoordinateFrame | str
 
+# What FITS allows in a header; other bytes become spaces, for those above 127 damage the memory of wcslib's scanner.
+ALLOWED = bytes(byte if 32 <= byte < 127 else 32 for byte in range(256))
+
 
 @dataclass(frozen=True)
 class Place:
@@ -59,7 +62,7 @@ def _celestial(header: bytes) -> Wcsprm:
     """Read the two celestial axes."""
     from astropy.wcs import Wcsprm
 
-    wcs = Wcsprm(header=b"".join(cards_of(header)), warnings=False)
+    wcs = Wcsprm(header=b"".join(cards_of(header)).translate(ALLOWED), warnings=False)
     try:
         wcs.set()
     except ValueError:  # units such as DEGREE

@@ -8,7 +8,7 @@ import io
 import itertools
 import re
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from rvtool.services.votable import VOTABLE, read_votable
 
 _FIELD = re.compile(rb"<(?:[\w.-]+:)?FIELD\b[^>]*>", re.IGNORECASE)
 _ATTRIBUTE = re.compile(r"""\b(name|unit)\s*=\s*(?:"([^"]*)"|'([^']*)')""")
+_LINE = re.compile(r"[^\r\n]*(?:\r\n?|\n|\Z)")
 _QUOTED = re.compile(r'"[^"]*"')
 _NAME_OF_DIGITS = r"^[+-]?(0[0-9]+|[0-9]{19,})$"  # 007, and what no integer holds
 _MARKS = {  # of texts in Unicode, at their beginning; that of UTF-32 begins as that of UTF-16 does
@@ -141,8 +142,8 @@ def _rows(text: str) -> Iterator[tuple[int, list[str]]]:
         raise DataError(f"line {number} cannot be read ({error}); mend it.") from error
 
 
-def _lines(text: str) -> Iterable[str]:
-    return io.StringIO(text, newline="")
+def _lines(text: str) -> Iterator[str]:
+    return (found[0] for found in _LINE.finditer(text))  # str.splitlines ends lines at a dozen other characters too
 
 
 def _is_comment(line: str) -> bool:
@@ -154,7 +155,9 @@ def _chunks(rows: Iterator[tuple[int, list[str]]], width: int) -> Iterator[list[
     while several := list(itertools.islice(rows, ROWS_AT_ONCE)):
         for number, row in several:
             if len(row) != width:
-                raise DataError(f"line {number} has {len(row)} cells where there are {width} names; mend it.")
+                raise DataError(
+                    f"line {number} has another number of cells ({len(row)}) than there are names ({width}); mend it."
+                )
         yield [pa.array(cells, pa.string()) for cells in zip(*(row for _, row in several), strict=True)]
 
 

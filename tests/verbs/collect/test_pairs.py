@@ -198,7 +198,9 @@ def test_what_cannot_be_a_pair_is_told(tmp_path):
     [
         ("JY/BEAM", False), ("mJy beam-1", False), ("K", False), ("MJy/sr", False), ("", False), ("mag", False),
         ("nanomaggy", True), ("nmgy", True), ("Jy/pixel", True), ("JY/PIX", True), ("counts/s", True), ("ADU", True),
-        ("count", True), ("DN", True), ("electron/s", True),
+        ("count", True), ("DN", True), ("electron/s", True), ("photon/s/cm2", True), ("nmgy/arcsec2", False),
+        ("electron/s/arcsec**2", False), ("photon/s/cm2/sr", False), ("counts arcmin^-2", False), ("ct/deg2", False),
+        ("nanomaggy sr-1", False), ("counts/beam", False), ("electron / s / steradian", False),
     ],
 )  # fmt: skip
 def test_units_of_flux_in_a_pixel(unit, flux):

@@ -165,6 +165,54 @@ def test_what_stands_twice(read):
     assert said == ["2 rows that stood there already were left out."]
 
 
+def test_rows_are_told_apart_by_their_values(read):
+    """Not by their hashes: -1 and -2 have the same in Python."""
+    targets = read("id,ra,dec,z\na,1,-1,-1\na,1,-2,-1\na,1,-1,-2\na,1,-1,-1\n")
+    assert [(t.id, t.dec_deg, t.columns["z"]) for t in targets] == [("a", -1, -1), ("a-2", -2, -1), ("a-3", -1, -2)]
+
+
+def test_the_longest_names(read):
+    (target,) = read(f"id,label,ra,dec\n{'b' * 200},{'c' * 100},3,4\n")
+    assert (len(target.id), len(target.columns["label"])) == (200, 100)
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_quotes_hold_anything(read, end):
+    lines = [
+        '"ra, deg";"id";dec;note',
+        '12.5;"#1";-30;"two, lines',
+        "",
+        '# and; a ""mark"""',
+        "# comment",
+        '13;b;4;5" off',
+    ]
+    first, second = read(end.join(lines) + end)
+    assert (first.id, first.ra_deg, first.dec_deg) == ("#1", 12.5, -30)
+    assert first.columns["note"] == f'two, lines{end}{end}# and; a "mark"'
+    assert (second.id, second.ra_deg, second.columns["note"]) == ("b", 13, '5" off')
+
+
+def test_only_line_ends_end_lines(read):
+    (target,) = read("id,ra,dec,note\na,1,2,x\u2028y\x0bz\x85\n")
+    assert target.columns["note"] == "x\u2028y\x0bz"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32", "latin-1"])
+def test_encodings(read, encoding):
+    (target,) = read("id,ra,dec\nMüller-Å,1,2\n".encode(encoding))
+    assert target.id == "Müller-Å"
+
+
+@pytest.mark.parametrize(
+    ("ra", "dec", "place"),
+    [("12h30m", "-20d30m", (187.5, -20.5)), ("12d30m", "-20d30m", (12.5, -20.5)), ("12°30′", "-20°", (12.5, -20)),
+     ("12 30", "−20 30", (187.5, -20.5))],
+)  # fmt: skip
+def test_letters_tell_hours_from_degrees(read, ra, dec, place):
+    (target,) = read(f"ra,dec\n{ra},{dec}\n")
+    assert (target.ra_deg, target.dec_deg) == pytest.approx(place)
+
+
 def test_names_of_the_manifest_are_kept_apart(read):
     (target,) = read("id,ra,dec,class,label,split,path,path_given,type\na,1,2,FRI,bent,train,p,q,r\n")
     assert target.columns == {
@@ -187,10 +235,17 @@ def test_names_of_the_manifest_are_kept_apart(read):
         ("ra,dec\n1,2\nfar,2\n", "row 2: 'far' in column 'ra'; it cannot be read"),
         ("ra,dec\n1,2\n,2\n", "row 2: nothing in column 'ra'"),
         ("ra,dec\n12 61 00,2\n", "row 1: '12 61 00'"),
+        ("coord\n12 75 00 +12 00 00\n", "row 1: '12 75 00 .12 00 00'.*below 60"),
+        ("id,ra,dec\na,1,2\n#\nb,3\n", "line 4 has 2 cells where there are 3 names"),
+        ('id,ra,dec\na,1,2\n"b,3,4\nc,5,6\n', r"line 4 cannot be read \(unexpected end of data\)"),
+        (f"id,ra,dec\na,1,2\n{'b' * 3_000_000},3,4\n", r"line 3 cannot be read \(field larger than"),
+        (f"id,ra,dec\na,1,2\n{'b' * 201},3,4\n", r"row 2: 'b{57}\.\.\.' in column 'id'; it has more than 200 char"),
+        (f"label,ra,dec\n{'b' * 101},3,4\n", "row 1: 'b{57}.*column 'label'; it has more than 100 characters"),
+        ("id,ra,dec\na,1,2\n".encode("utf-16-le"), "in an encoding that it does not tell; save it as UTF-8"),
         ("coord\n1 2\nVega\n", "row 2: 'Vega' in column 'coord'"),
         ("coord\n400 2\n", "row 1: '400 2'.*right ascension 400"),
         ("ra,dec\narcmin,deg\n---,---\n1,2\n", "'ra' in 'arcmin'"),
-        ("ra,dec\n1,2\n3\n", "cannot be read as a table .*Row #2"),
+        ("ra,dec\n1,2\n3\n", "line 3 has 1 cells where there are 2 names"),
         ("<html>Not found</html>", "web page or XML"),
         (gzip.compress(CSV)[:-12], "cannot be unpacked: the compressed file is cut off"),
         ('<?xml version="1.0"?><!DOCTYPE x [<!ENTITY a "b">]><VOTABLE/>', "entities"),
