@@ -173,7 +173,8 @@ def test_a_shared_reply_is_asked_for_once_whoever_needs_it(tmp_path, failing):
 
 def test_a_shared_reply_that_never_comes_fails_all_and_is_not_kept(tmp_path):
     shared = [Request(f"{HOME}/frame", shared=True) for _ in range(20)]
-    told, script, _ = fetch(lambda url, time: (200, {}, b"<html>"), shared, tmp_path, read=lambda reply: Retry("a page"))
+    never = {"read": lambda reply: Retry("a page")}
+    told, script, _ = fetch(lambda url, time: (200, {}, b"<html>"), shared, tmp_path, **never)
     assert set(told.values()) == {Failed("a page")}
     assert script.asked.total() == SETTINGS.attempts
     assert not (tmp_path / "replies").exists()
