@@ -48,7 +48,7 @@ def test_unpack(pack) -> None:  # type: ignore[no-untyped-def]
 
 @pytest.mark.parametrize("body", [b"\x1f\x8b\x08nonsense", b"BZh9nonsense"])
 def test_what_is_damaged(body: bytes) -> None:
-    with pytest.raises(DataError, match="damaged|cut off"):
+    with pytest.raises(DataError, match=r"damaged|cut off"):
         unpack(body)
 
 

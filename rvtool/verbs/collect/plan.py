@@ -17,7 +17,7 @@ from rvtool.kinds import Absent, Catalogues, Covers, Listed, Offers, Reply, Sour
 from rvtool.services import positions, sesame
 from rvtool.verbs.collect.hosts import Failed, Question
 from rvtool.verbs.collect.journal import DUPLICATE, OUTSIDE, Journal
-from rvtool.verbs.collect.services import Service, base_url, catalogues_of, class_name
+from rvtool.verbs.collect.services import Service, base_url, catalogues_of, class_name, fetches
 from rvtool.verbs.collect.sky import covered, deduplicate, read_moc
 from rvtool.verbs.collect.targets import read_targets
 
@@ -122,6 +122,11 @@ def objects(services: Sequence[Service], settings: Any, ask: Ask, say: Callable[
     for label in settings.class_:
         said: list[str] = []
         offering = catalogues_of(label, settings, services)
+        if not any(map(fetches, services)):  # one catalogue is to be listed, and no other
+            others = ", ".join(f"'{catalogue.name}'" for catalogue in offering)
+            offering = [catalogue for catalogue in offering if catalogue in services]
+            if not offering:
+                raise ConfigError(f"Source '{services[0].name}' does not list '{label}'; {others} does.")
         for catalogue in offering:
             name = class_name(label, catalogue.source)
             wanted = None if settings.count is None else int(np.ceil(settings.count * SPARES))

@@ -23,7 +23,7 @@ from rvtool.services.votable import VOTABLE, read_votable
 
 _FIELD = re.compile(rb"<(?:[\w.-]+:)?FIELD\b[^>]*>", re.IGNORECASE)
 _ATTRIBUTE = re.compile(r"""\b(name|unit)\s*=\s*(?:"([^"]*)"|'([^']*)')""")
-_LINE = re.compile(r"[^\r\n]*(?:\r\n?|\n|\Z)")
+_LINE = re.compile(r"[^\r\n]*(?:\r\n?|\n)|[^\r\n]+")
 _QUOTED = re.compile(r'"[^"]*"')
 _NAME_OF_DIGITS = r"^[+-]?(0[0-9]+|[0-9]{19,})$"  # 007, and what no integer holds
 _MARKS = {  # of texts in Unicode, at their beginning; that of UTF-32 begins as that of UTF-16 does

@@ -307,5 +307,7 @@ def test_a_catalogue_without_images_gives_a_table_of_targets(tmp_path, sky):
     with open(tmp_path / "psr.csv") as stream:
         assert {"id", "ra_deg", "dec_deg", "label"} <= set(next(csv.DictReader(stream)))
     assert "--targets" in told
+    with pytest.raises(ConfigError, match="Source 'atnf' does not list 'quasar'; 'sdss' does"):
+        collect(sky, source="atnf", class_=("quasar",), out=tmp_path / "qso")
     result, _ = collect(sky, source="nvss", targets=tmp_path / "psr.csv", count=4, out=tmp_path / "d")
     assert result["images"] == 4
