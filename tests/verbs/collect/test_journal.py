@@ -44,10 +44,10 @@ def test_equal_ids_and_equal_file_names_are_numbered(tmp_path):
 def test_an_image_counts_once_all_sides_are_there(tmp_path):
     journal = Journal(tmp_path, fresh=True)
     journal.add(targets(2))
-    journal.had(1, "image", ROW, complete=False)
+    journal.keep(1, {"image": ROW}, complete=False)
     assert journal.counts() == {(None, PENDING): 2}
-    assert journal.sides(1) == {"image"}
-    journal.had(1, "target", ROW | {"path": "targets/a.fits"}, complete=True)
+    assert journal.rows(1) == {"image": ROW | {"number": 1}}
+    journal.keep(1, {"target": ROW | {"path": "targets/a.fits"}}, complete=True)
     assert journal.counts() == {(None, PENDING): 1, (None, HAD): 1}
     [(target, sides)] = journal.images()
     assert (target.id, sides["target"]["path"]) == ("t0", "targets/a.fits")
@@ -110,7 +110,7 @@ def test_what_was_committed_survives_a_kill(tmp_path):
         "journal.add((Target(str(n)), str(n)) for n in range(1000))\n"
         f"row = {ROW!r}\n"
         "for n in range(1, 1001):\n"
-        "    journal.had(n, 'image', row, complete=True)\n"
+        "    journal.keep(n, {'image': row}, complete=True)\n"
         "    print(n, flush=True)\n"
     )
     child = subprocess.Popen([sys.executable, "-c", writes, str(tmp_path)], stdout=subprocess.PIPE, text=True)
