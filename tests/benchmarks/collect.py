@@ -298,11 +298,17 @@ def many(folder: Path) -> None:
         child.wait()
         time.sleep(0.5)
         before = server.stats()["total"]
-        began = time.monotonic()
-        child = subprocess.Popen(command(*arguments), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-        while server.stats()["total"] == before:
-            time.sleep(0.01)
-        print(f"    resume: first request {time.monotonic() - began:.2f} s after the start of the command")
+        for again in (["--resume", str(folder / "many")], arguments):
+            began = time.monotonic()
+            child = subprocess.Popen(command(*again), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+            while server.stats()["total"] == before:
+                time.sleep(0.01)
+            print(f"    {again[0]} ...: first request {time.monotonic() - began:.2f} s after the start of the command")
+            if again is not arguments:
+                child.send_signal(signal.SIGKILL)
+                child.wait()
+                time.sleep(0.5)
+                before = server.stats()["total"]
         _, told = child.communicate()
         print(f"    all fetched and written, {used(told)[0]:.0f} MB at most")
 

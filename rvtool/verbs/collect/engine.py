@@ -34,7 +34,6 @@ from rvtool.verbs.collect.validate import load_libraries
 
 def collect(settings: Settings, console: Console) -> dict[str, Any]:
     """Collect a dataset (see `rvtool.verbs.collect.run`)."""
-    threading.Thread(target=load_libraries, daemon=True).start()
     if settings.resume is not None:
         out = settings.resume
         with contextlib.closing(Journal(out)) as journal:
@@ -114,6 +113,7 @@ def _plan(journal: Journal, sides: Mapping[str, Service], settings: Settings, co
     DataError
         There is nothing to fetch.
     """
+    threading.Thread(target=load_libraries, daemon=True).start()  # while targets are read
     ask, say = asker(sides, settings, console), partial(_say, console)
     digest = hashlib.sha256()
     targets = targets_of(list(sides.values()), settings, ask, say)
