@@ -24,18 +24,6 @@ from rvtool.verbs.collect import Settings, run
 FAST = {"max_rate": 10_000.0, "max_connections": 16}
 
 
-@pytest.fixture(scope="module")
-def server():
-    with sky_server(latency_s=(0.0, 0.005)) as running:
-        yield running
-
-
-@pytest.fixture
-def sky(server):
-    server.reset()
-    return server
-
-
 @pytest.fixture
 def targets(tmp_path):
     def make(of_each, **further):

@@ -20,12 +20,6 @@ from rvtool.verbs.collect import Settings, run
 from rvtool.verbs.collect.journal import PENDING, Journal
 
 
-@pytest.fixture(scope="module")
-def sky():
-    with sky_server(latency_s=(0.0, 0.005)) as running:
-        yield running
-
-
 @pytest.fixture
 def targets(tmp_path):
     file = tmp_path / "targets.csv"
