@@ -29,6 +29,7 @@ ID_NAMES = (
     "iau_name", "jname", "psrj", "target_name",
 )  # fmt: skip
 LABEL_NAMES = ("label", "class", "object_type", "morphology", "type", "otype", "morph")
+EQUINOXES = ("j2000", "j2000.0", "2000", "2000.0", "icrs", "fk5")  # of the positions that are understood
 PLACE_NAMES = ("coord", "coords", "coordinates", "position", "pos", "skycoord")
 # what the manifest says of every image itself
 RESERVED = frozenset(
@@ -123,6 +124,7 @@ def _split_name(name: str) -> tuple[str, str]:
     """Return a column's name in lower case, without its unit, and the unit (``RA (hours)``, ``ra_deg``)."""
     found = _UNIT_IN_NAME.match(name.strip())
     bare, unit = (found[1], found[2] or found[3]) if found else (name.strip(), "")
+    unit = "" if unit.lower() in EQUINOXES else unit
     return re.sub(r"[\s.-]+", "_", bare).lower(), unit.lower()
 
 
@@ -202,7 +204,9 @@ def _degrees(table: Table, column: int, path: Path, *, hours: bool) -> np.ndarra
 
     unit = _unit(table, column)
     if unit and unit[0] not in "dh°" and not unit.startswith("rad"):
-        raise DataError(f"{path} has '{table.names[column]}' in '{unit}'; positions are in degrees or hours.")
+        raise DataError(
+            f"{path} has '{table.names[column]}' in '{unit}'; positions are in degrees or hours, J2000 or ICRS."
+        )
     factor = 15.0 if unit.startswith("h") else math.degrees(1) if unit.startswith("rad") else 1.0
     cells = table.data[column]
     if pa.types.is_integer(cells.type) or pa.types.is_floating(cells.type):

@@ -302,3 +302,16 @@ def test_a_hundred_thousand_rows(tmp_path):
     targets = read_targets(path)
     assert next(targets).id == "s0"
     assert sum(1 for _ in targets) == 99_999
+
+
+@pytest.mark.parametrize("equinox", ["J2000", "icrs", "2000.0"])
+def test_an_equinox_in_a_name_is_no_unit(tmp_path, equinox):
+    (tmp_path / "t.csv").write_text(f"Source Name,RA ({equinox}),DEC ({equinox})\na,12 30 49.4,+12 23 28\n")
+    (target,) = read_targets(tmp_path / "t.csv")
+    assert (target.ra_deg, target.dec_deg) == pytest.approx((187.705833, 12.391111))
+
+
+def test_another_equinox_is_refused(tmp_path):
+    (tmp_path / "t.csv").write_text("name,RA (B1950),DEC (B1950)\na,12 30 49.4,+12 23 28\n")
+    with pytest.raises(DataError, match="J2000 or ICRS"):
+        list(read_targets(tmp_path / "t.csv"))
