@@ -375,10 +375,24 @@ class Autoencodes(Protocol):
 
 @runtime_checkable
 class Codec(Protocol):
-    """One tile to bytes and back: the same bytes and the same pixels on every machine.
+    """Tiles to bytes and back: the same bytes and the same pixels on every machine and in every thread.
 
-    `bound` is the largest allowed error of a pixel in the image's unit; 0 asks for the pixels bit by bit.
+    `bound` is the largest allowed error of a finite pixel, in the unit of the stored pixels; 0, and every integer type,
+    asks for the pixels bit by bit. The bits of NaN and of infinities come back whatever the bound. Decoding needs
+    nothing but its arguments and, where there is one, the trained model: all settings are in the bytes. Foreign and
+    damaged bytes raise `DataError`.
+
+    Attributes
+    ----------
+    model_sha256
+        Hash of the trained model that decoding needs; ``""`` where it needs none.
     """
+
+    model_sha256: str
+
+    def tile_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
+        """Return the tiles, of as many axes, into which an image of this shape is cut."""
+        ...
 
     def encode(self, tile: np.ndarray, bound: float) -> bytes: ...
 
