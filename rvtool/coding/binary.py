@@ -127,7 +127,7 @@ def uniform(decoding: bool, state: State, buffer: np.ndarray, count: int, value:
 
 @compiled
 def wide_uniform(decoding: bool, state: State, buffer: np.ndarray, count: int, value: int) -> tuple[int, State]:
-    """Code one of `count` values (1 to 2^62) that are equally probable: the top 12 to 13 bits as such, the rest as bits."""
+    """Code one of `count` values (1 to 2^62) that are equally probable: the top 13 bits as such, the rest as bits."""
     below = 0
     while (count - 1) >> below >= 1 << 13:
         below += 1

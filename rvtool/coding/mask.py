@@ -42,7 +42,7 @@ def encode_mask(marks: np.ndarray) -> bytes:
     marks : (P, H, W) bool
     """
     buffer = np.zeros(2 * marks.size + 16, np.uint8)
-    return buffer[: _code(False, buffer, marks.astype(np.uint8))].tobytes()
+    return buffer[: _code(False, buffer, marks.astype(np.int64))].tobytes()
 
 
 def decode_mask(data: bytes, shape: tuple[int, int, int]) -> np.ndarray:
@@ -52,6 +52,6 @@ def decode_mask(data: bytes, shape: tuple[int, int, int]) -> np.ndarray:
     -------
     numpy.ndarray : (P, H, W) bool
     """
-    marks = np.zeros(shape, np.uint8)
+    marks = np.zeros(shape, np.int64)
     _code(True, readable(data), marks)
     return marks.astype(bool)

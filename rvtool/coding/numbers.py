@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from rvtool.coding.binary import State, bit, compiled, finish, readable, start, uniform
+from rvtool.coding.binary import bit, compiled, finish, readable, start, uniform
 from rvtool.errors import DataError
 
 CONTEXTS = 32

@@ -34,17 +34,21 @@ def noise_map(plane: np.ndarray, block_pixels: int = BLOCK_PIXELS[0]) -> np.ndar
     numpy.ndarray : (rows, columns), unit of the image
         Standard deviation of the noise; NaN where a block does not tell.
     """
-    known = np.isfinite(plane)
-    flat = _flat(plane)
-    values = np.where(known, plane, 0).astype(np.float64)
     rows, columns = (_edges(length, block_pixels) for length in plane.shape)
     sigma = np.full((len(rows) - 1, len(columns) - 1), np.nan)
-    for row, column in np.ndindex(*sigma.shape):
-        block = slice(rows[row], rows[row + 1]), slice(columns[column], columns[column + 1])
-        inside = known[block]
-        count = inside.sum()
-        if count >= max(16, inside.size / 4) and (flat[block] & inside).sum() <= count / 10:
-            sigma[row, column] = _clipped_mad(values[block][inside])
+    for row in range(len(rows) - 1):  # a row of blocks at a time: a memory map is never read whole
+        above = int(rows[row] > 0)  # squares of one value reach over the edges
+        band = np.asarray(plane[rows[row] - above : rows[row + 1] + 1])
+        height = rows[row + 1] - rows[row]
+        flat = _flat(band)[above : above + height]
+        band = band[above : above + height]
+        known = np.isfinite(band)
+        for column in range(len(columns) - 1):
+            block = np.s_[:, columns[column] : columns[column + 1]]
+            inside = known[block]
+            count = inside.sum()
+            if count >= max(16, inside.size / 4) and (flat[block] & inside).sum() <= count / 10:
+                sigma[row, column] = _clipped_mad(band[block][inside].astype(np.float64))
     return sigma
 
 

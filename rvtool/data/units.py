@@ -10,6 +10,8 @@ import bz2
 import gzip
 import io
 import re
+import shutil
+import tempfile
 import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -25,10 +27,12 @@ from rvtool.errors import DataError
 
 BLOCK = 2880
 CARD = 80
+MOST_HEADER = 1 << 24  # bytes: a file without END is not read to its end for one
+MOST_AXES = 32  # of an image
 DTYPES = {8: ">u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
 
 # what a tile-compressed HDU calls the keywords of the image inside it (FITS standard 4.0, section 10.1.2)
-_INSIDE = {
+INSIDE = {
     "SIMPLE": "ZSIMPLE",
     "XTENSION": "ZTENSION",
     "EXTEND": "ZEXTEND",
@@ -36,7 +40,7 @@ _INSIDE = {
     "PCOUNT": "ZPCOUNT",
     "GCOUNT": "ZGCOUNT",
 }
-_STRUCTURE = re.compile(
+STRUCTURE = re.compile(
     r"(SIMPLE|XTENSION|BITPIX|NAXIS\d*|PCOUNT|GCOUNT|EXTEND|BLOCKED|CHECKSUM|DATASUM|END|"
     r"TFIELDS|THEAP|T(TYPE|FORM|UNIT|NULL|SCAL|ZERO|DISP|DIM|BCOL)\d+|"
     r"Z(IMAGE|CMPTYPE|MASKCMP|QUANTIZ|DITHER0|BLANK|SCALE|ZERO|BITPIX|SIMPLE|TENSION|EXTEND|BLOCKED|PCOUNT|GCOUNT|"
@@ -60,6 +64,11 @@ def cards_of(header: bytes) -> list[bytes]:
     """Cut a header into its cards of 80 bytes, without END and what follows it."""
     cards = [header[i : i + CARD] for i in range(0, len(header), CARD)]
     return cards[: next((i for i, card in enumerate(cards) if card.rstrip() == b"END"), len(cards))]
+
+
+def clean(card: bytes) -> bytes:
+    """Replace what FITS forbids in a card (tabs, broken bytes) by spaces, so that every reader opens it."""
+    return bytes(byte if 32 <= byte < 127 else 32 for byte in card)
 
 
 def padded(data: bytes, fill: bytes = b"\0") -> bytes:
@@ -134,7 +143,7 @@ class Unit:
     def is_image(self) -> bool:
         """Whether this holds an image of two or more axes that is not compressed."""
         kind = self.values.get("XTENSION", "IMAGE")
-        plain = len(self.shape) >= 2 and self.data_end - self.data_start == _pixels_size(self.values)
+        plain = 2 <= len(self.shape) <= MOST_AXES and self.data_end - self.data_start == _pixels_size(self.values)
         return kind == "IMAGE" and plain and self.data_end > self.data_start and self.bitpix in DTYPES
 
     @property
@@ -218,7 +227,9 @@ def _read_header(file: IO[bytes], path: Path) -> bytes:
     while not blocks or len(cards_of(blocks[-1])) == BLOCK // CARD:  # a block with END gives fewer cards
         blocks.append(file.read(BLOCK))
         if len(blocks[-1]) < BLOCK:
-            raise DataError(f"{path} ends inside a header; it is truncated, fetch it again.")
+            raise DataError(f"{path} ends inside a header; it is truncated or lacks END, fetch it again.")
+        if len(blocks) * BLOCK > MOST_HEADER:
+            raise DataError(f"{path} has a header without END; it is broken, fetch it again.")
     return b"".join(blocks)
 
 
@@ -236,10 +247,10 @@ def open_units(path: Path) -> Iterator[list[Unit]]:
             file: IO[bytes] = stack.enter_context(open(path, "rb"))
             magic = file.read(3)
             file.seek(0)
-            if magic[:2] == b"\x1f\x8b":
-                file = io.BytesIO(gzip.decompress(file.read()))
-            elif magic == b"BZh":
-                file = io.BytesIO(bz2.decompress(file.read()))
+            if magic[:2] == b"\x1f\x8b" or magic == b"BZh":
+                packed = gzip.open(file) if magic != b"BZh" else bz2.open(file)
+                file = stack.enter_context(tempfile.TemporaryFile())  # on the disk: images may be larger than memory
+                shutil.copyfileobj(packed, file, 1 << 20)
             units = units_of(file, path)
         except FileNotFoundError:
             raise DataError(f"{path} does not exist; check the path.") from None
@@ -264,17 +275,16 @@ def tiled_header(table: bytes, image: bytes) -> bytes:
     image
         Header of the image. What FITS forbids (tabs, broken bytes) becomes a space, so that every reader opens it.
     """
-    cards = [one for one in cards_of(table) if keyword(one) not in {*_INSIDE.values(), "EXTNAME", "EXTVER"}]
+    cards = [one for one in cards_of(table) if keyword(one) not in {*INSIDE.values(), "EXTNAME", "EXTVER"}]
     bitpix = next(int(text_of(one)) for one in cards_of(image) if keyword(one) == "BITPIX")
     for one in cards_of(image):
         name = keyword(one)
-        clean = bytes(byte if 32 <= byte < 127 else 32 for byte in one)
-        if name in _INSIDE:
-            cards.append(_INSIDE[name].ljust(8).encode() + clean[8:])
+        if name in INSIDE:
+            cards.append(INSIDE[name].ljust(8).encode() + clean(one)[8:])
         elif name == "BLANK" and not _is_blank(text_of(one), bitpix):
             continue  # readers would blank the quantised pixels of that number, or fail
-        elif clean.strip() and not _STRUCTURE.fullmatch(name):
-            cards.append(clean)
+        elif clean(one).strip() and not STRUCTURE.fullmatch(name):
+            cards.append(clean(one))
     return header_of(cards)
 
 
@@ -290,7 +300,7 @@ def _is_blank(text: str, bitpix: int) -> bool:
 def structure_of(tiled: bytes) -> bytes:
     """Keep of a tile-compressed HDU's header what decoding needs, so that no other card can disturb it."""
     names = [(one, keyword(one)) for one in cards_of(tiled)]
-    return header_of([one for one, name in names if _STRUCTURE.fullmatch(name) and name not in ("CHECKSUM", "DATASUM")])
+    return header_of([one for one, name in names if STRUCTURE.fullmatch(name) and name not in ("CHECKSUM", "DATASUM")])
 
 
 def untiled_header(tiled: bytes, primary: bool) -> bytes:
@@ -301,5 +311,5 @@ def untiled_header(tiled: bytes, primary: bool) -> bytes:
     for name in ("ZBITPIX", "ZNAXIS", *(f"ZNAXIS{i + 1}" for i in range(axes))):
         cards.append(name[1:].ljust(8).encode() + values[name][8:])
     cards += [card("EXTEND", "T")] if primary else [card("PCOUNT", "0"), card("GCOUNT", "1")]
-    own = [one for one in cards_of(tiled) if not _STRUCTURE.fullmatch(keyword(one))]
+    own = [one for one in cards_of(tiled) if not STRUCTURE.fullmatch(keyword(one))]
     return header_of(cards + [one for one in own if text_of(one) != "COMPRESSED_IMAGE"])  # the name that fpack gives

@@ -39,7 +39,7 @@ def said(console: Console) -> str:
 
 
 def test_there_and_back(image: Path, console: Console) -> None:
-    result = compress.run(compress.Settings(files=(image,)), console)
+    result = compress.run(compress.Settings(files=(image,), compat=True), console)
     packed = image.with_name("image.rv.fits")
     assert result["failures"] == []
     assert result["files"][0]["out"] == str(packed)
@@ -49,29 +49,31 @@ def test_there_and_back(image: Path, console: Console) -> None:
         assert words in said(console)
     before = image.read_bytes()
     with pytest.raises(DataError, match="exists already"):
-        decompress.run(decompress.Settings(file=packed), console)
+        decompress.run(decompress.Settings(files=(packed,)), console)
     assert image.read_bytes() == before
-    result = decompress.run(decompress.Settings(file=packed, out=image.with_name("back.fits")), console)
+    result = decompress.run(decompress.Settings(files=(packed,), out=image.with_name("back.fits")), console)["files"][0]
     assert result["original_name"] == "image.fits"
     assert np.abs(fits.getdata(result["out"]) - fits.getdata(image)).max() <= 0.26
     image.unlink()
-    decompress.run(decompress.Settings(file=packed), console)
+    decompress.run(decompress.Settings(files=(packed,)), console)
     assert image.read_bytes() == Path(result["out"]).read_bytes()
 
 
 def test_lossless_absolute_and_codec_settings(image: Path, console: Console) -> None:
     def size(**settings: object) -> int:
-        result = compress.run(compress.Settings(files=(image,), overwrite=True, **settings), console)
+        result = compress.run(compress.Settings(files=(image,), codec="rice", overwrite=True, **settings), console)
         return result["files"][0]["out_bytes"]
 
     assert size(max_error=0.01) > size(max_error="1e-1") > size(max_error="1 sigma")
     assert size(config={"tile_pixels": 8}) > size()
     size(lossless=True)
     packed = image.with_name("image.rv.fits")
-    out = decompress.run(decompress.Settings(file=packed, out=image.with_name("b.fits")), console)["out"]
+    out = decompress.run(decompress.Settings(files=(packed,), out=image.with_name("b.fits")), console)["files"][0][
+        "out"
+    ]
     assert Path(out).read_bytes() == image.read_bytes()
     with pytest.raises(ConfigError, match="tile_pixels"):
-        compress.run(compress.Settings(files=(image,), config={"tile_pixel": 8}), console)
+        compress.run(compress.Settings(files=(image,), codec="rice", config={"tile_pixel": 8}), console)
     with pytest.raises(ConfigError, match="rice"):
         compress.run(compress.Settings(files=(image,), codec="rise"), console)
 
@@ -92,24 +94,26 @@ def test_one_bad_file_among_many_never_loses_the_others(image: Path, tmp_path: P
     twin = tmp_path / "image.fit"
     twin.write_bytes(image.read_bytes())
     out = tmp_path / "new" / "folder"
-    result = compress.run(compress.Settings(files=(bad, image, tmp_path / "none.fits", twin), out=out), console)
+    result = compress.run(
+        compress.Settings(files=(bad, image, tmp_path / "none.fits", twin), out=out, compat=True), console
+    )
     assert [Path(row["file"]).name for row in result["files"]] == ["image.fits"]
-    assert [Path(row["file"]).name for row in result["failures"]] == ["bad.fits", "none.fits", "image.fit"]
+    assert {Path(row["file"]).name for row in result["failures"]} == {"bad.fits", "none.fits", "image.fit"}
     with open(out / "failures.csv", newline="") as file:
         assert list(csv.DictReader(file)) == result["failures"]
     with pytest.raises(DataError, match="no FITS"):
-        compress.run(compress.Settings(files=(bad,)), console)
+        compress.run(compress.Settings(files=(bad,), compat=True), console)
     with pytest.raises(ConfigError, match="is a file"):
-        compress.run(compress.Settings(files=(image, twin), out=bad), console)
-    alone = compress.run(compress.Settings(files=(twin,), out=out.parent), console)
+        compress.run(compress.Settings(files=(image, twin), out=bad, compat=True), console)
+    alone = compress.run(compress.Settings(files=(twin,), out=out.parent, compat=True), console)
     assert alone["files"][0]["out"] == str(out.parent / "image.rv.fits")
 
 
 def test_decompress_wants_a_file_of_ours(image: Path, console: Console) -> None:
     with pytest.raises(ConfigError, match="--out"):
-        decompress.run(decompress.Settings(file=image), console)
+        decompress.run(decompress.Settings(files=(image,)), console)
     with pytest.raises(DataError, match="not made by"):
-        decompress.run(decompress.Settings(file=image, out=image.with_name("b.fits")), console)
+        decompress.run(decompress.Settings(files=(image,), out=image.with_name("b.fits")), console)
 
 
 FULL = """
@@ -123,9 +127,9 @@ if limit:
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 try:
     if verb == "compress":
-        compress.run(compress.Settings(files=(source,), out=out), Console(quiet=True))
+        compress.run(compress.Settings(files=(source,), out=out, compat=True), Console(quiet=True))
     else:
-        decompress.run(decompress.Settings(file=source, out=out), Console(quiet=True))
+        decompress.run(decompress.Settings(files=(source,), out=out), Console(quiet=True))
 except DataError as error:
     print(error)
 """
@@ -138,7 +142,7 @@ def _fill(limit: int, verb: str, source: Path, out: Path) -> str:
 
 def test_a_full_disk_leaves_nothing_behind(image: Path, tmp_path: Path, console: Console) -> None:
     packed = tmp_path / "image.rv.fits"
-    compress.run(compress.Settings(files=(image,)), console)
+    compress.run(compress.Settings(files=(image,), compat=True), console)
     for verb, source in (("compress", image), ("decompress", packed)):
         before, out = source.read_bytes(), tmp_path / "out" / "new.fits"
         told = _fill(10_000, verb, source, out)
@@ -165,8 +169,8 @@ def test_a_disk_that_is_truly_full(image: Path, tmp_path: Path) -> None:
 
 def test_settings_are_light() -> None:
     code = (
-        "import sys, rvtool.verbs.compress as c, rvtool.verbs.decompress, rvtool_plugins.codecs.rice\n"
+        "import sys, rvtool.verbs.compress as c, rvtool.verbs.decompress, rvtool_plugins.codecs.predictive\n"
         "c.Settings(files=('a.fits',))\n"
-        "print([m for m in ('numpy', 'astropy', 'torch', 'scipy') if m in sys.modules])"
+        "print([m for m in ('numpy', 'numba', 'astropy', 'torch', 'scipy') if m in sys.modules])"
     )
     assert subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout == "[]\n"

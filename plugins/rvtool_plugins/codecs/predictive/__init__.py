@@ -1,4 +1,4 @@
-"""The codec of rvtool's own: predicts each pixel from those before it, and spends bits only on what it did not foresee."""
+"""rvtool's own codec: predicts each pixel from those before it, and spends bits only on what it did not foresee."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ class PredictiveConfig(Config):
         le=1024,
         description="Side of a tile, pixels: larger is smaller on disk, smaller is quicker to read a part of.",
     )
-    planes: int = Field(8, ge=1, le=64, description="Planes of a cube in a tile: each but the first builds on the one before.")
+    planes: int = Field(
+        8, ge=1, le=64, description="Planes of a cube in a tile: each but the first builds on the one before."
+    )
     fast: bool = Field(False, description="Two to three times faster each way, for a few percent more bytes.")
 
 

@@ -1,8 +1,8 @@
 """The loop that codes a tile: predict a pixel, ask several experts about it, mix their answers, code what it is.
 
 A pixel lies in a **cell**, an integer; a cell is 64 **units** wide, and predictions are made in units. Two linear
-predictors (A fitted to the noise, B to bright pixels) and one that learns on the way (C, from A's last errors) say where
-the pixel will be. Six experts, each with a table of adaptive probabilities in a context of its own, answer the yes-or-no
+predictors (A fitted to the noise, B to bright pixels) and one that learns on the way (C, from A's last errors) say
+where the pixel will be. Six experts, each with a table of adaptive probabilities in a context of its own, answer the
 questions by which the cell is found: above or below the nearest boundary, then one cell further and further. Their
 answers are mixed as logarithms of odds with weights that learn, and the range coder codes the answer.
 
@@ -19,7 +19,19 @@ from __future__ import annotations
 
 import numpy as np
 
-from rvtool.coding.binary import State, bit, compiled, finish, start, uniform, wide_uniform
+from rvtool.coding.binary import bit, compiled, finish, start, wide_uniform
+from rvtool_plugins.codecs.predictive.adaptive import (
+    EXPERTS,
+    HAZARD,
+    HAZARD_AT,
+    PATTERN,
+    SCALES,
+    SIDE,
+    SIDE_AT,
+    learn,
+    number,
+)
+from rvtool_plugins.codecs.predictive.floats import float_inside, from_ordered
 
 UNITS = 64
 """Units in a cell."""
@@ -27,8 +39,6 @@ UNITS = 64
 REACH = 20
 """Pixels beyond the edges of a row that predictors may look at."""
 
-SCALES = 24
-EXPERTS = 6
 STEPS = 24
 """Cells that are asked for one by one; what is further is coded as a number."""
 
@@ -40,24 +50,10 @@ SHIFT = 13
 
 GRID, FLOAT32, FLOAT64 = 0, 1, 2
 
-ZERO_STEPS = 12
-"""Exponents below that of a cell that are asked for one by one."""
-
-_SIDE, _HAZARD = 32, 128  # cells of a table, for each scale: where the mean lies, how far the boundary is
-_PATTERN = 15
-# where the tables of each expert begin: answers to "which side", then answers to "further"
-SIDE_AT = (0, 768, 1536, 2304, 4104, 4872)
-HAZARD_AT = (5640, 8712, 11784, 14856, 17556, 18708)
-TABLE = 21780
-SETS = 4 * SCALES
-EXPONENT_AT = TABLE  # then 64 probabilities of the lengths of numbers
-PROBABILITIES = TABLE + 64
-
-_COUNT_BITS = 10
-_FASTEST, _SLOWEST = 2, 600  # how many answers a probability has seen: at first, at most
 _ERROR_LIMIT = 128  # of what C learns from, units
 _SHIFT_LIMIT = 96  # of what C adds, units
-_RATE = 160 * 1024  # at which C learns
+_RATE = 128 * 1024  # at which C learns in the end; five times as fast at first
+_SETTLED = 1 << 15  # pixels
 
 
 @compiled
@@ -70,7 +66,12 @@ def _row_taps(row: np.ndarray, at: int, weights: np.ndarray, total: np.ndarray) 
         e, f, g = weights[i + 4], weights[i + 5], weights[i + 6]
         # one slice each: an index that might be negative would keep the loop from being vectorised
         j = at + i
-        r0, r1, r2, r3 = row[j : j + width], row[j + 1 : j + 1 + width], row[j + 2 : j + 2 + width], row[j + 3 : j + 3 + width]
+        r0, r1, r2, r3 = (
+            row[j : j + width],
+            row[j + 1 : j + 1 + width],
+            row[j + 2 : j + 2 + width],
+            row[j + 3 : j + 3 + width],
+        )
         r4, r5, r6 = row[j + 4 : j + 4 + width], row[j + 5 : j + 5 + width], row[j + 6 : j + 6 + width]
         for x in range(width):
             near = a * r0[x] + b * r1[x] + c * r2[x] + d * r3[x]
@@ -91,113 +92,6 @@ def _row_above(y: int, k: int) -> int:
     if row < 0:
         row = min(-row - 1, y - 1)
     return row
-
-
-@compiled
-def _learn(table: np.ndarray, at: int, answer: int, steps: np.ndarray) -> None:
-    """Move a probability (22 bits above its count) towards an answer, ever more slowly."""
-    entry = np.int64(table[at])
-    count = entry & ((1 << _COUNT_BITS) - 1)
-    chance = entry >> _COUNT_BITS
-    target = (1 << 22) - 1 if answer else 0
-    chance += ((target - chance) * steps[count]) >> 16
-    table[at] = (chance << _COUNT_BITS) | min(count + 1, _SLOWEST)
-
-
-@compiled
-def _number(
-    decoding: bool, state: State, buffer: np.ndarray, table: np.ndarray, steps: np.ndarray, value: int
-) -> tuple[int, State]:
-    """Code a number from 0 on: its length by adaptive answers, then its bits."""
-    length = 0
-    while not decoding and (value + 1) >> (length + 1):
-        length += 1
-    k = 0
-    while True:
-        chance = min(max(np.int64(table[EXPONENT_AT + k]) >> 16, 64), 65472)
-        more, state = bit(decoding, state, buffer, chance, 1 if k < length else 0)
-        _learn(table, EXPONENT_AT + k, more, steps)
-        if not more or k == 40:
-            break
-        k += 1
-    rest, state = wide_uniform(decoding, state, buffer, np.int64(1) << k, (value + 1) - (np.int64(1) << k))
-    return (np.int64(1) << k) + rest - 1, state
-
-
-@compiled
-def _ordered(value: float, single: bool, f4: np.ndarray, i4: np.ndarray, f8: np.ndarray, i8: np.ndarray) -> int:
-    """Return the place of a float among all floats: neighbours differ by one, -0.0 stands just below 0.0."""
-    if single:
-        f4[0] = value
-        bits = np.int64(i4[0])
-        return bits if bits >= 0 else -(bits & 0x7FFFFFFF) - 1
-    f8[0] = value
-    bits = i8[0]
-    return bits if bits >= 0 else -(bits & 0x7FFFFFFFFFFFFFFF) - 1
-
-
-@compiled
-def _from_ordered(place: int, single: bool, f4: np.ndarray, i4: np.ndarray, f8: np.ndarray, i8: np.ndarray) -> float:
-    if single:
-        i4[0] = place if place >= 0 else (-(place + 1)) | -0x80000000
-        return np.float64(f4[0])
-    i8[0] = place if place >= 0 else np.int64(-(place + 1)) | np.int64(-0x8000000000000000)
-    return f8[0]
-
-
-@compiled
-def _first_float(
-    cell: int, step: float, single: bool, f4: np.ndarray, i4: np.ndarray, f8: np.ndarray, i8: np.ndarray
-) -> int:
-    """Return the place of the first float of a cell."""
-    edge = (cell - 0.5) * step
-    place = _ordered(edge, single, f4, i4, f8, i8)
-    if _from_ordered(place, single, f4, i4, f8, i8) < edge:  # the edge was rounded down
-        place += 1
-    return place
-
-
-@compiled
-def _float_inside(
-    decoding: bool,
-    state: State,
-    buffer: np.ndarray,
-    cell: int,
-    step: float,
-    single: bool,
-    place: int,
-    f4: np.ndarray,
-    i4: np.ndarray,
-    f8: np.ndarray,
-    i8: np.ndarray,
-) -> tuple[int, State]:
-    """Code which float of a cell it is (its place among all floats): all that lie in the cell are equally probable.
-
-    The cell about zero holds floats of all exponents: there each exponent is half as probable as the one above it.
-    """
-    if cell != 0:
-        first = _first_float(cell, step, single, f4, i4, f8, i8)
-        count = max(_first_float(cell + 1, step, single, f4, i4, f8, i8) - first, 1)
-        inside, state = wide_uniform(decoding, state, buffer, count, place - first)
-        return first + inside, state
-    mantissa = 23 if single else 52
-    top = (_ordered(step * 0.5, single, f4, i4, f8, i8) >> mantissa) - 1
-    negative, state = uniform(decoding, state, buffer, 2, 1 if place < 0 else 0)
-    size = -(place + 1) if place < 0 else place
-    down = min(top - (size >> mantissa), ZERO_STEPS)
-    steps = np.int64(0)
-    while steps < ZERO_STEPS:
-        more, state = uniform(decoding, state, buffer, 2, 1 if down > steps else 0)
-        if not more:
-            break
-        steps += 1
-    if steps < ZERO_STEPS:
-        first, count = (top - steps) << mantissa, np.int64(1) << mantissa
-    else:
-        first, count = np.int64(0), (top - ZERO_STEPS + 1) << mantissa
-    inside, state = wide_uniform(decoding, state, buffer, count, size - first)
-    size = first + inside
-    return (-size - 1 if negative else size), state
 
 
 @compiled
@@ -313,6 +207,8 @@ def code_tile(
             b0[:reach] = b1[reach]
             c0[:reach] = c1[reach]
             left = len(left_w)
+            seen = (p * height + y) * width
+            rate = _RATE + (_RATE * _SETTLED) // (seen + _SETTLED // 4)
             if not fast:
                 sum_b[:] = 0.0
                 if y > 0:
@@ -369,25 +265,24 @@ def code_tile(
                     cell = cells[p, y, x]
                     distance = np.int64(0)
                     if fast:
-                        key = SIDE_AT[0] + scale * _SIDE + (in_a >> 1)
+                        key = SIDE_AT[0] + scale * SIDE + (in_a >> 1)
                         upper, state = bit(
-                            decoding, state, buffer, min(max(np.int64(table[key]) >> 16, 32), 65503), 1 if cell > t else 0
+                            decoding,
+                            state,
+                            buffer,
+                            min(max(np.int64(table[key]) >> 16, 32), 65503),
+                            1 if cell > t else 0,
                         )
-                        _learn(table, key, upper, steps)
+                        learn(table, key, upper, steps)
                         cell_now = t + upper
                         reached = cell - cell_now if upper else cell_now - cell
                         edge = mean_a - origin - 32  # of the mean above the boundary that was asked for
                         edge = -edge if upper else edge
                         while distance < STEPS:
-                            key = HAZARD_AT[0] + scale * _HAZARD + min(max((edge >> 3) + 24, 0), 103)
-                            more, state = bit(
-                                decoding,
-                                state,
-                                buffer,
-                                min(max(np.int64(table[key]) >> 16, 32), 65503),
-                                1 if reached > distance else 0,
-                            )
-                            _learn(table, key, more, steps)
+                            key = HAZARD_AT[0] + scale * HAZARD + min(max((edge >> 3) + 24, 0), 103)
+                            chance = min(max(np.int64(table[key]) >> 16, 32), 65503)
+                            more, state = bit(decoding, state, buffer, chance, 1 if reached > distance else 0)
+                            learn(table, key, more, steps)
                             if not more:
                                 break
                             distance += 1
@@ -396,14 +291,14 @@ def code_tile(
                         in_b, in_c = mean_b - origin, mean_c - origin
                         west = min(max((np.int64(current[place - 1]) - mean + 240) >> 5, 0), 14)
                         north = min(max((np.int64(above[place]) - mean + 240) >> 5, 0), 14)
-                        pattern = west * _PATTERN + north
+                        pattern = west * PATTERN + north
                         within = min(max(mean - origin, 0), UNITS - 1)
-                        at[0] = SIDE_AT[0] + scale * _SIDE + (in_a >> 1)
-                        at[1] = SIDE_AT[1] + scale_b * _SIDE + (min(max(in_b, 0), UNITS - 1) >> 1)
-                        at[2] = SIDE_AT[2] + scale_n * _SIDE + (in_a >> 1)
+                        at[0] = SIDE_AT[0] + scale * SIDE + (in_a >> 1)
+                        at[1] = SIDE_AT[1] + scale_b * SIDE + (min(max(in_b, 0), UNITS - 1) >> 1)
+                        at[2] = SIDE_AT[2] + scale_n * SIDE + (in_a >> 1)
                         at[3] = SIDE_AT[3] + pattern * 8 + (within >> 3)
                         at[4] = SIDE_AT[4] + min(scale >> 1, 11) * UNITS + within
-                        at[5] = SIDE_AT[5] + scale_c * _SIDE + (min(max(in_c, 0), UNITS - 1) >> 1)
+                        at[5] = SIDE_AT[5] + scale_c * SIDE + (min(max(in_c, 0), UNITS - 1) >> 1)
                         row_of_weights = scale
                         answer = 1 if cell > t else 0
                         upper = np.int64(-1)
@@ -422,7 +317,7 @@ def code_tile(
                             wrong = ((answer << 16) - chance) * 4
                             for i in range(EXPERTS):
                                 w[i] += (st[i] * wrong + (1 << 15)) >> 16
-                                _learn(table, at[i], answer, steps)
+                                learn(table, at[i], answer, steps)
                             if upper < 0:
                                 upper = answer
                                 cell_now = t + upper
@@ -440,16 +335,16 @@ def code_tile(
                                 edge_b += UNITS
                                 edge_c += UNITS
                             bin_a = min(max((edge_a >> 3) + 24, 0), 103)
-                            at[0] = HAZARD_AT[0] + scale * _HAZARD + bin_a
-                            at[1] = HAZARD_AT[1] + scale_b * _HAZARD + min(max((edge_b >> 3) + 24, 0), 103)
-                            at[2] = HAZARD_AT[2] + scale_n * _HAZARD + bin_a
+                            at[0] = HAZARD_AT[0] + scale * HAZARD + bin_a
+                            at[1] = HAZARD_AT[1] + scale_b * HAZARD + min(max((edge_b >> 3) + 24, 0), 103)
+                            at[2] = HAZARD_AT[2] + scale_n * HAZARD + bin_a
                             at[3] = HAZARD_AT[3] + (pattern * 2 + upper) * 6 + min(distance, 5)
                             at[4] = HAZARD_AT[4] + ((scale_n >> 1) * 12 + (scale_b >> 1)) * 8 + min(distance, 7)
-                            at[5] = HAZARD_AT[5] + scale_c * _HAZARD + min(max((edge_c >> 3) + 24, 0), 103)
+                            at[5] = HAZARD_AT[5] + scale_c * HAZARD + min(max((edge_c >> 3) + 24, 0), 103)
                             row_of_weights = min(distance + 1, 3) * SCALES + scale
                             answer = 1 if reached > distance else 0
                     if distance == STEPS:
-                        rest, state = _number(decoding, state, buffer, table, steps, reached - STEPS)
+                        rest, state = number(decoding, state, buffer, table, steps, reached - STEPS)
                         distance += rest
                     if decoding:
                         cell = cell_now + distance if upper else cell_now - distance
@@ -466,13 +361,13 @@ def code_tile(
                         else:
                             value = (cell << 6) - shake
                     else:
-                        inside, state = _float_inside(
+                        inside, state = float_inside(
                             decoding, state, buffer, cell + offset, step, single, low[p, y, x], f4, i4, f8, i8
                         )
                         if decoding:
                             low[p, y, x] = inside
-                        number = _from_ordered(inside, single, f4, i4, f8, i8) * units_per - np.float64(offset) * UNITS
-                        value = np.int64(np.floor(min(max(number, -1e9), 1e9)))
+                        exact = from_ordered(inside, single, f4, i4, f8, i8) * units_per - np.float64(offset) * UNITS
+                        value = np.int64(np.floor(min(max(exact, -1e9), 1e9)))
                     value = min(max(value, -LIMIT), LIMIT)
                 # ---- what is learnt from it
                 current[place] = value
@@ -481,7 +376,7 @@ def code_tile(
                     b0[place] = min(abs(value - mean_b), 65535)
                     c0[place] = min(abs(value - mean_c), 65535)
                     e0[place] = min(max(value - mean_a, -_ERROR_LIMIT), _ERROR_LIMIT)
-                    gain = (min(max(value - mean_c, -_SHIFT_LIMIT), _SHIFT_LIMIT) * _RATE) // (energy + 9600)
+                    gain = (min(max(value - mean_c, -_SHIFT_LIMIT), _SHIFT_LIMIT) * rate) // (energy + 9600)
                     for k in range(8):
                         learnt[0, k] += (gain * e0[place - 8 + k]) >> 4
                     for k in range(8):

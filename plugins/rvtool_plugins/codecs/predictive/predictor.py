@@ -1,8 +1,8 @@
 """Linear predictors: least squares fitted to a tile, as integers.
 
-The normal equations of what predicts the noise come from the autocorrelation of the tile (by FFT), with everything masked
-that stands out of the noise, so that bright sources do not decide how noise is predicted. Bright pixels have a predictor
-of their own, fitted to them alone.
+The normal equations of what predicts the noise come from the autocorrelation of the tile (by FFT), with everything
+masked that stands out of the noise, so that bright sources do not decide how noise is predicted. Bright pixels have a
+predictor of their own, fitted to them alone.
 """
 
 from __future__ import annotations
@@ -25,12 +25,14 @@ BEFORE_REACH = 2
 """Reach in the plane before, pixels."""
 
 _PLANES_REACH = 5  # where there is a plane before to look at
-_OUTLIER = 6.0  # times the median difference: what is no noise
-_SMOOTH = 16  # side of the blocks whose means are the smooth part of an image, pixels
-_WEIGHT_BITS = 4.0  # what a weight costs, about
+_OUTLIER = 4.0  # times the median difference: what is no noise
+_FAR = 8.0  # times the median distance from the median
+_SMOOTH = 12  # side of the blocks whose means are the smooth part of an image, pixels
+_SMALL = 1 << 17  # pixels: of smaller tiles the noise is known too little to foresee which reach is best
+_TRIES = 3
+_LITTLE = 0.05  # cells squared: less than this left saves hardly a bit
 _RIDGE = 1e-6
 _LARGEST = (1 << 17) - 1
-_LOSS = 1e-3  # of the variance, by rounding the weights
 _FEW_BRIGHT = 200  # with fewer bright pixels it does not pay to describe them
 _MOST_BRIGHT = 12000
 _WELL_PREDICTED = 0.02  # of the variance is left
@@ -124,8 +126,12 @@ def noise_windows(reach: int, planes: int) -> list[Window]:
 
 def encode_predictors(predictors: Predictors) -> bytes:
     """Return the weights as bytes."""
+    return _bytes_of([*predictors.noise, *([predictors.bright] if predictors.bright else [])])
+
+
+def _bytes_of(predictors: list[Predictor]) -> bytes:
     numbers, contexts = [], []
-    for one in (*predictors.noise, *([predictors.bright] if predictors.bright else [])):
+    for one in predictors:
         scaled = one.weights >> one.coarse
         scaled[one.window.west] = one.weights[one.window.west]
         numbers += [np.array([one.coarse]), scaled]
@@ -162,8 +168,8 @@ def _contexts(window: Window) -> np.ndarray:
 # --------------------------------------------------------------------------- fitting
 
 
-def fit(values: np.ndarray, special: np.ndarray) -> tuple[Predictors, float]:
-    """Fit all predictors to a tile.
+def fit(values: np.ndarray, special: np.ndarray) -> list[tuple[Predictors, float]]:
+    """Fit all predictors to a tile, in the ways that promise most: one for a large tile, some for a small one.
 
     Parameters
     ----------
@@ -173,9 +179,8 @@ def fit(values: np.ndarray, special: np.ndarray) -> tuple[Predictors, float]:
 
     Returns
     -------
-    Predictors
-    variance : float, cells squared
-        What A leaves of the noise.
+    list of (Predictors, float)
+        With the variance that A leaves of the noise, cells squared.
     """
     planes, *shape = values.shape
     values = np.where(special, 0.0, values)
@@ -186,19 +191,26 @@ def fit(values: np.ndarray, special: np.ndarray) -> tuple[Predictors, float]:
     reaches = [r for r in REACHES if r <= most]
     products, spread = autocorrelation(values, masks, reaches[0])
     before = BEFORE_REACH if planes > 1 else -1  # of most planes, whose predictor decides on the reach
-    tried = {r: solve(products, Window(r, r, before), spread) for r in reaches}
     count = max(int(masks.sum()), 1)
-    reach = min(tried, key=lambda r: 0.4 * count * np.log2(tried[r][1]) + _WEIGHT_BITS * len(tried[r][0].weights))
-    best, left = tried[reach]
-    if left < _WELL_PREDICTED * spread:
-        best, left = _refined(values, masks, best, spread)
+    tried = {r: solve(products, Window(r, r, before), spread, count) for r in reaches}
+    order = sorted(
+        tried, key=lambda r: 0.5 * count * np.log2(tried[r][1] + _LITTLE) + 8 * len(_bytes_of([tried[r][0]]))
+    )
+    bright = _fit_bright(values, ~masks & ~special)
+    found = []
+    for nominee in order[: 1 if values.size > _SMALL else _TRIES]:
+        best, left = tried[nominee]
+        if left < _WELL_PREDICTED * spread:
+            best, left = _refined(values, masks, best, spread)
         reach = best.window.reach
-    noise = [best if w == best.window else solve(products, w, spread)[0] for w in noise_windows(reach, planes)]
-    return Predictors(tuple(noise), _fit_bright(values, ~masks & ~special)), left
+        others = [solve(products, w, spread, max(shape))[0] for w in noise_windows(reach, planes) if w != best.window]
+        others.insert(0 if planes == 1 else 3, best)
+        found.append((Predictors(tuple(others), bright), left))
+    return found
 
 
 def noise_mask(plane: np.ndarray) -> np.ndarray:
-    """Mark the pixels that look like noise: small second differences about them.
+    """Mark the pixels that look like noise: small second differences about them, and no great value.
 
     Parameters
     ----------
@@ -211,6 +223,9 @@ def noise_mask(plane: np.ndarray) -> np.ndarray:
     rough[1:, 1:] = np.abs(plane[1:, 1:] - plane[:-1, 1:] - plane[1:, :-1] + plane[:-1, :-1])
     level = float(np.median(rough[1::2, 1::2]))
     quiet = ndimage.uniform_filter(rough, 5, mode="nearest") <= _OUTLIER * max(level, 0.5)
+    middle = float(np.median(plane[::2, ::2]))
+    away = np.abs(plane - middle)
+    quiet &= away <= _FAR * max(float(np.median(away[::2, ::2])), 0.5)
     return quiet if quiet.mean() > 0.3 else np.ones(plane.shape, bool)
 
 
@@ -232,7 +247,8 @@ def autocorrelation(values: np.ndarray, masks: np.ndarray, reach: int) -> tuple[
         The variance about the smooth part.
     """
     planes, *shape = values.shape
-    full = [fft.next_fast_len(n + 2 * reach + 1, real=True) for n in shape]
+    most = 2 * max(reach, EDGE_REACH)  # the farthest lag
+    full = [fft.next_fast_len(max(n, most + 1) + most + 1, real=True) for n in shape]
     lags = min(planes, 2)
     sums = np.zeros((lags, full[0], full[1] // 2 + 1), np.complex128)
     pairs = sums.copy()
@@ -250,7 +266,9 @@ def autocorrelation(values: np.ndarray, masks: np.ndarray, reach: int) -> tuple[
         pairs[0] += (spectra[1] * spectra[1].conj()).real
         earlier = spectra if lags > 1 else []
     count = max(int(masks.sum()), 1)
-    products = np.stack([fft.irfft2(s, full) / np.maximum(fft.irfft2(n, full), 1.0) for s, n in zip(sums, pairs, strict=True)])
+    products = np.stack(
+        [fft.irfft2(s, full) / np.maximum(fft.irfft2(n, full), 1.0) for s, n in zip(sums, pairs, strict=True)]
+    )
     decay = [np.exp(-0.5 * (np.minimum(np.arange(n), n - np.arange(n)) / _SMOOTH) ** 2) for n in full]
     return products + power / count * np.multiply.outer(*decay), max(spread / count, 1e-3)
 
@@ -272,7 +290,7 @@ def smooth_part(plane: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return level
 
 
-def solve(products: np.ndarray, window: Window, spread: float) -> tuple[Predictor, float]:
+def solve(products: np.ndarray, window: Window, spread: float, count: int) -> tuple[Predictor, float]:
     """Solve the normal equations; return the predictor, and the variance that it leaves."""
     t = np.array(window.offsets())
     difference = t[:, None, :] - t[None, :, :]
@@ -281,16 +299,21 @@ def solve(products: np.ndarray, window: Window, spread: float) -> tuple[Predicto
     right = products[-t[:, 0], -t[:, 1], -t[:, 2]]
     weights = solution(matrix, right, _RIDGE)
     left = float(products[0, 0, 0] - 2 * right @ weights + weights @ matrix @ weights)
-    return _rounded(window, weights, max(left, 1e-3 * spread), spread), max(left, 1e-6 * spread)
+    return _rounded(window, weights, max(left, 1e-3 * spread), spread, count), max(left, 1e-6 * spread)
 
 
-def _rounded(window: Window, weights: np.ndarray, left: float, spread: float) -> Predictor:
-    """Round weights as far as that costs little; the pixel to the left takes what rounding changed of their sum."""
-    step = np.sqrt(12 * _LOSS * left / (len(weights) * spread))
+def _rounded(window: Window, weights: np.ndarray, left: float, spread: float, count: int) -> Predictor:
+    """Round weights as far as that pays; the pixel to the left takes what rounding changed of their sum.
+
+    A step twice as wide saves a bit a weight. It pays up to where rounding adds 1 / `count` of the variance a weight,
+    with so many pixels to code.
+    """
+    step = np.sqrt(12 * left / (max(count, 1) * spread))
     coarse = int(np.clip(np.floor(np.log2(step)) + SHIFT, 0, SHIFT - 3))
     scaled = np.clip(np.nan_to_num(weights) * (1 << SHIFT), -_LARGEST, _LARGEST)
     whole = np.rint(scaled / (1 << coarse)).astype(np.int64) << coarse
-    whole = np.clip(whole, -_LARGEST >> coarse << coarse, _LARGEST >> coarse << coarse)
+    most = _LARGEST >> coarse << coarse
+    whole = np.clip(whole, -most, most)
     others = whole.sum() - whole[window.west]
     whole[window.west] = np.clip(np.rint(scaled.sum()) - others, -_LARGEST, _LARGEST)
     return Predictor(window, whole, coarse)
@@ -315,7 +338,7 @@ def _refined(values: np.ndarray, masks: np.ndarray, first: Predictor, spread: fl
         matrix, right = normal_equations(pixels[fitted], wanted[fitted], np.ones(len(wanted[fitted])))
         weights = solution(matrix, right, 1e-11)
         tried = [first] if window == first.window else []
-        for one in [*tried, _rounded(window, weights, 1e-9 * spread, spread)]:
+        for one in [*tried, _rounded(window, weights, 1e-9 * spread, spread, count)]:
             errors = wanted[judged] - pixels[judged] @ (one.weights / (1 << SHIFT))
             left = float(np.median(np.abs(errors)) / 0.6745) ** 2 + 1e-12 * spread
             cost = 0.5 * count * np.log2(left) + 12 * len(one.weights)
@@ -325,7 +348,7 @@ def _refined(values: np.ndarray, masks: np.ndarray, first: Predictor, spread: fl
 
 
 def _sample(masks: np.ndarray, window: Window) -> np.ndarray:
-    """Return (flat) which pixels of the noise to look at: not all, and none so near to an edge that its window is cut."""
+    """Return (flat) which pixels of the noise to look at: not all, and none whose window an edge would cut."""
     inner = masks.copy()
     inner[:, : window.reach], inner[:, :, : window.reach], inner[:, :, -window.reach :] = False, False, False
     if window.before >= 0:
@@ -346,4 +369,4 @@ def _fit_bright(values: np.ndarray, bright: np.ndarray) -> Predictor | None:
     usual = 1 / (1 + (pixels**2).mean(axis=1))  # a bright source has many pixels to one peak
     weights = solution(*normal_equations(pixels, values[p, y, x], usual), 1e-5)
     left = float(np.mean(usual * pixels[:, 0] ** 2)) + 1e-6
-    return _rounded(BRIGHT, weights, 0.02 * left, left)
+    return _rounded(BRIGHT, weights, 0.02 * left, left, len(p) * every)

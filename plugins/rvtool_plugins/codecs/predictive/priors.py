@@ -1,4 +1,4 @@
-"""What the codec knows before it sees a tile: tables of whole numbers that ship with it, so that they are the same everywhere.
+"""What the codec knows before it sees a tile: tables of whole numbers that ship with it, the same everywhere.
 
 They were made by ``examples/predictive_priors.py``. A later version may bring other tables, under another name; these
 stay, because files that were written with them must be read.
@@ -13,7 +13,7 @@ from importlib import resources
 
 import numpy as np
 
-from rvtool_plugins.codecs.predictive.kernel import EXPERTS, PROBABILITIES, SCALES, SETS
+from rvtool_plugins.codecs.predictive.adaptive import EXPERTS, PROBABILITIES, SCALES, SETS
 
 FILE = "priors_1.npz"
 

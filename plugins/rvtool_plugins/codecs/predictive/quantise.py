@@ -2,12 +2,12 @@
 
 A tile becomes integers in one of four ways, by what it holds:
 
-=========  ==============================================================================================================
+=========  ==========================================================================================================
 grid       floats on the fixed grid ``k * step``, within the bound; or exactly, where they lie on a grid of their own
 palette    floats of few distinct values: the number of the value
 integers   as they are
 floats     bit by bit: cells whose width is a power of two, and which of the floats in the cell it is
-=========  ==============================================================================================================
+=========  ==========================================================================================================
 
 Pixels that do not fit (NaN, infinities, what rounding to the stored type moves beyond the bound, a value that is very
 frequent such as a padding of zeros) are **special**: a mask tells where, and their bits are kept as they are.
@@ -35,6 +35,7 @@ FREQUENT = 0.02
 
 _NO_DITHER = np.zeros((0, 0, 0), np.int8)
 _GRID_SAMPLE = 4096
+_MOST_FAR = 0.01  # with more pixels that are too many steps from zero, the bound asks for all bits
 
 
 @dataclass(frozen=True)
@@ -250,9 +251,10 @@ def _grid_step(values: np.ndarray) -> float | None:
 def _rounded(tile: np.ndarray, special: np.ndarray, bound: float, step: float, seed: int) -> Cells | None:
     with np.errstate(invalid="ignore", over="ignore"):
         scaled = np.where(special, 0.0, tile.astype(np.float64) / step)
-    special = special | ~(np.abs(scaled) < MOST_CELLS)
-    if special.mean() > 0.5 and not special.all():
+    far = ~(np.abs(scaled) < MOST_CELLS)
+    if far.mean() > _MOST_FAR:
         return None
+    special = special | far
     shake = dither(seed, tile.shape) if seed else _NO_DITHER
     if shake.size:
         scaled = scaled + (shake + 0.5) / LEVELS

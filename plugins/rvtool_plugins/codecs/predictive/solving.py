@@ -71,7 +71,7 @@ def _substituted(factor: np.ndarray, right: np.ndarray) -> np.ndarray:
 
 
 def solution(matrix: np.ndarray, right: np.ndarray, ridge: float) -> np.ndarray:
-    """Solve for the weights; a matrix of estimates may need a larger ridge before it has a solution that means anything.
+    """Solve for the weights; a matrix of estimates may need a larger ridge before its solution means anything.
 
     Parameters
     ----------

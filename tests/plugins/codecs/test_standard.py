@@ -1,4 +1,4 @@
-"""The rice codec: standard FITS, the same bytes every time, and faint flux that stays."""
+"""The codecs of the FITS standard: the same bytes every time, and faint flux that stays."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ from astropy.io import fits
 from rvtool.data.units import EMPTY_PRIMARY
 from rvtool.kinds import FitsCodec
 from rvtool.plugins import component
-from rvtool_plugins.codecs.rice import RiceConfig
-from rvtool_plugins.codecs.rice.codec import RiceCodec, tile_shape
+from rvtool_plugins.codecs.standard import HcompressConfig, RiceConfig
+from rvtool_plugins.codecs.standard.codec import HcompressCodec, RiceCodec, tile_shape
 
 CODEC = RiceCodec(RiceConfig())
+HCOMPRESS = HcompressCodec(HcompressConfig())
+BOTH = pytest.mark.parametrize("codec", [CODEC, HCOMPRESS])
 
 
 def decode(hdu: bytes) -> np.ndarray:
@@ -37,29 +39,32 @@ def test_tiles_lie_in_the_last_axes_whatever_is_degenerate() -> None:
     assert tile_shape((10, 10), 64) == (10, 10)
 
 
+@BOTH
 @pytest.mark.parametrize("dtype", ["f4", "f8"])
-def test_the_step_is_twice_the_bound(dtype: str) -> None:
+def test_the_step_is_twice_the_bound(dtype: str, codec: RiceCodec) -> None:
     image = np.random.default_rng(0).normal(size=(150, 170)).astype(dtype)
-    error = np.abs(decode(CODEC.encode_hdu(image, 0.25)) - image)
+    error = np.abs(decode(codec.encode_hdu(image, 0.25)) - image)
     assert 0.249 < error.max() <= 0.25
     assert error.std() == pytest.approx(0.25 / np.sqrt(12), rel=0.02)  # of |e|, e uniform: the dither is undone
 
 
-def test_the_same_bytes_every_time(monkeypatch: pytest.MonkeyPatch) -> None:
+@BOTH
+def test_the_same_bytes_every_time(monkeypatch: pytest.MonkeyPatch, codec: RiceCodec) -> None:
     image = np.random.default_rng(0).normal(size=(200, 150)).astype("f4")
     image[3, 4] = 1e30  # one tile is not quantised but packed by gzip, which writes the time into its header
-    first = [CODEC.encode_hdu(image, bound) for bound in (0.1, 0.0)]
+    first = [codec.encode_hdu(image, bound) for bound in (0.1, 0.0)]
     monkeypatch.setattr(time, "time", lambda: 1e9)
-    assert [CODEC.encode_hdu(image, bound) for bound in (0.1, 0.0)] == first
+    assert [codec.encode_hdu(image, bound) for bound in (0.1, 0.0)] == first
     assert decode(first[0])[3, 4] == image[3, 4]
 
 
+@BOTH
 @pytest.mark.parametrize("dtype", ["u1", "i2", "i4", "i8", "f4", "f8"])
-def test_exact_where_no_bound_is_given(dtype: str) -> None:
+def test_exact_where_no_bound_is_given(dtype: str, codec: RiceCodec) -> None:
     kind = np.dtype(dtype)
     raw = np.random.default_rng(0).integers(0, 256, (90, 65 * kind.itemsize), np.uint8)
     image = raw.view(kind)
-    assert decode(CODEC.encode_hdu(image, 0.0)).astype(kind).tobytes() == image.tobytes()
+    assert decode(codec.encode_hdu(image, 0.0)).astype(kind).tobytes() == image.tobytes()
 
 
 @pytest.mark.parametrize("fill", [np.nan, 0.0])
@@ -85,3 +90,12 @@ def test_faint_sources_keep_their_flux_in_a_stack() -> None:
         growth = decoded.std() / image.std()
         assert growth <= np.sqrt(1 + 0.5**2 / 12) + 0.002
     assert kept == pytest.approx([1] * 3, abs=0.02)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 300, 259), (257, 64, 1), (3, 200), (60, 1), (2, 5, 5)])
+def test_hcompress_takes_any_shape(shape: tuple[int, ...]) -> None:
+    """Its tiles may not be narrower than 4 pixels, not the last ones either; what is narrower is left to RICE_1."""
+    image = np.random.default_rng(0).normal(size=shape).astype("f4")
+    back = decode(HCOMPRESS.encode_hdu(image, 0.25))
+    assert back.shape == shape
+    assert np.abs(back - image).max() <= 0.25

@@ -12,23 +12,26 @@ import io
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 from astropy.io import fits
 from astropy.io.fits.hdu.compressed import settings
 
 from rvtool.data.units import EMPTY_PRIMARY, units_of
-from rvtool_plugins.codecs.rice import RiceConfig
+from rvtool_plugins.codecs.standard import HcompressConfig, RiceConfig
 
 # Below twice the bound by this much, for the rounding of what is decoded to the stored float: 0.0014 bit a pixel. Only
 # pixels thousands of bounds bright can then be cast beyond the bound.
 _MARGIN = 1e-3
 
+_LEAST = 4  # pixels a side of a tile that HCOMPRESS_1 takes
+
 _MTIME = slice(4, 8)  # of the header of a gzip member, RFC 1952
 
 
-class RiceCodec:
-    """RICE_1 for integers and quantised floats, GZIP_2 for floats kept bit by bit.
+class _StandardCodec:
+    """One algorithm for integers and quantised floats, GZIP_2 for what it cannot keep bit by bit.
 
     Parameters
     ----------
@@ -36,7 +39,9 @@ class RiceCodec:
         The side of a tile.
     """
 
-    def __init__(self, config: RiceConfig) -> None:
+    algorithm: ClassVar[str]
+
+    def __init__(self, config: RiceConfig | HcompressConfig) -> None:
         self.config = config
 
     def encode_hdu(self, data: np.ndarray, bound: float) -> bytes:
@@ -49,30 +54,60 @@ class RiceCodec:
         bound : float, unit of `data`
             Largest allowed error; integers are always exact.
         """
+        algorithm, tile = self._tiled(data.shape)
         if data.dtype.kind == "f" and bound > 0:
             finite = np.where(np.isinf(data), np.nan, data)  # one infinity would keep its whole tile unquantised
             step = 2 * bound * (1 - _MARGIN)
-            hdus = [self._compress(finite, "RICE_1", -step, settings.SUBTRACTIVE_DITHER_1)]
+            hdus = [_compress(finite, algorithm, tile, -step, settings.SUBTRACTIVE_DITHER_1)]
             # Both dithers cost the same, but the second puts zeros and blanks beside the data instead of far away, and
             # so wins on padded maps; on quantised noise with many true zeros it loses.
             if np.isnan(finite).any() or (finite == 0).any():
-                hdus.append(self._compress(finite, "RICE_1", -step, settings.SUBTRACTIVE_DITHER_2))
+                hdus.append(_compress(finite, algorithm, tile, -step, settings.SUBTRACTIVE_DITHER_2))
             return min(hdus, key=len)
-        rice = data.dtype.kind in "iu" and data.dtype.itemsize <= 4  # RICE_1 knows neither floats nor 64-bit integers
-        return self._compress(data, "RICE_1" if rice else "GZIP_2", 0.0, settings.NO_DITHER)
+        knows = data.dtype.kind in "iu" and data.dtype.itemsize <= 4  # neither floats nor 64-bit integers
+        return _compress(data, algorithm if knows else "GZIP_2", tile, 0.0, settings.NO_DITHER)
 
-    def _compress(self, data: np.ndarray, algorithm: str, level: float, dither: int) -> bytes:
-        hdu = fits.CompImageHDU(
-            data,
-            compression_type=algorithm,
-            tile_shape=tile_shape(data.shape, self.config.tile_pixels),
-            quantize_level=level,
-            quantize_method=dither,
-            dither_seed=zlib.crc32(data.tobytes()) % 10000 + 1,  # the pixels' own, so the same bytes every time
-        )
-        file = io.BytesIO()
-        fits.HDUList([fits.PrimaryHDU(), hdu]).writeto(file)
-        return _without_time(file.getvalue()[len(EMPTY_PRIMARY) :])
+    def _tiled(self, shape: Sequence[int]) -> tuple[str, tuple[int, ...]]:
+        """Return the algorithm for an image of this shape, and its tiles."""
+        return self.algorithm, tile_shape(shape, self.config.tile_pixels)
+
+
+class RiceCodec(_StandardCodec):
+    """RICE_1."""
+
+    algorithm = "RICE_1"
+
+
+class HcompressCodec(_StandardCodec):
+    """HCOMPRESS_1 without loss of its own, on the same quantised pixels; RICE_1 for images too narrow for it."""
+
+    algorithm = "HCOMPRESS_1"
+
+    def _tiled(self, shape: Sequence[int]) -> tuple[str, tuple[int, ...]]:
+        sides = []
+        for length in shape[-2:]:
+            side = min(length, self.config.tile_pixels)
+            while 0 < length % side < _LEAST:  # what is left for the last tile
+                side -= 1
+            sides.append(side)
+        if len(sides) < 2 or min(sides) < _LEAST:
+            return RiceCodec.algorithm, tile_shape(shape, self.config.tile_pixels)
+        return self.algorithm, (*(1 for _ in shape[:-2]), *sides)
+
+
+def _compress(data: np.ndarray, algorithm: str, tile: tuple[int, ...], level: float, dither: int) -> bytes:
+    hdu = fits.CompImageHDU(
+        data,
+        compression_type=algorithm,
+        tile_shape=tile,
+        quantize_level=level,
+        quantize_method=dither,
+        dither_seed=zlib.crc32(data.tobytes()) % 10000 + 1,  # the pixels' own, so the same bytes every time
+        hcomp_scale=0,
+    )
+    file = io.BytesIO()
+    fits.HDUList([fits.PrimaryHDU(), hdu]).writeto(file)
+    return _without_time(file.getvalue()[len(EMPTY_PRIMARY) :])
 
 
 def tile_shape(shape: Sequence[int], side: int) -> tuple[int, ...]:
@@ -94,7 +129,7 @@ def tile_shape(shape: Sequence[int], side: int) -> tuple[int, ...]:
 
 
 def _without_time(hdu: bytes) -> bytes:
-    """Clear the times that Python's gzip writes into the tiles it packs: GZIP_2, and what RICE_1 cannot quantise."""
+    """Clear the times that Python's gzip writes into the tiles it packs: GZIP_2, and what cannot be quantised."""
     unit = units_of(io.BytesIO(EMPTY_PRIMARY + hdu), Path("the compressed HDU"))[1]
     values = unit.values
     rows, width = int(values["NAXIS2"]), int(values["NAXIS1"])

@@ -20,9 +20,11 @@ from __future__ import annotations
 import hashlib
 import io
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote, unquote
 
 import numpy as np
@@ -132,25 +134,33 @@ def apply_patches(data: np.ndarray, patches: bytes) -> None:
     data.reshape(-1)[indices] = np.frombuffer(patches, data.dtype.newbyteorder(">"), count, offset=8 * count)
 
 
+@contextmanager
+def open_tiled(unit: Unit, path: Path) -> Iterator[Any]:
+    """Open a tile-compressed HDU alone, as an `astropy.io.fits.CompImageHDU` that does not apply BSCALE and BZERO.
+
+    Raises
+    ------
+    DataError
+        The HDU is damaged, or compressed by something that FITS does not define; also for what is read from it.
+    """
+    try:
+        alone = _alone(unit, structure_of(unit.header))
+        with quiet(), fits.open(alone, memmap=False, do_not_scale_image_data=True) as hdus:
+            yield hdus[1]
+    except (zlib.error, OSError, EOFError, ValueError, RuntimeError, OverflowError, KeyError, TypeError) as error:
+        raise DataError(f"{path} has a compressed image that cannot be decoded ({error}); fetch it again.") from error
+
+
 def decode_tiled(unit: Unit, path: Path) -> np.ndarray:
-    """Decode a tile-compressed HDU.
+    """Decode a tile-compressed HDU (see `open_tiled`).
 
     Returns
     -------
     numpy.ndarray : (..., H, W)
         The pixels as they are stored (BSCALE and BZERO not applied), in native byte order.
-
-    Raises
-    ------
-    DataError
-        The HDU is damaged, or compressed by something that FITS does not define.
     """
-    try:
-        alone = _alone(unit, structure_of(unit.header))
-        with quiet(), fits.open(alone, memmap=False, do_not_scale_image_data=True) as hdus:
-            data = hdus[1].data
-    except (zlib.error, OSError, EOFError, ValueError, RuntimeError, OverflowError, KeyError, TypeError) as error:
-        raise DataError(f"{path} has a compressed image that cannot be decoded ({error}); fetch it again.") from error
+    with open_tiled(unit, path) as hdu:
+        data = hdu.data
     return np.array(data, data.dtype.newbyteorder("="), order="C")
 
 

@@ -1,0 +1,1 @@
+"""Compressed FITS: files that any FITS reader opens and that give the original back."""

@@ -1,0 +1,172 @@
+"""`rvtool compress`: FITS files to a fraction of their size, within an error that is given."""
+
+from __future__ import annotations
+
+import re
+from math import inf
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field, field_validator
+
+from rvtool.config import Config
+from rvtool.errors import ConfigError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from rvtool.verbs.compress.work import How
+
+STANDARD = "rice"  # what --compat takes
+_BOUND = re.compile(r"\s*((?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?)\s*(sigma)?\s*")
+
+
+class Settings(Config):
+    """Settings of `rvtool compress`."""
+
+    files: tuple[Path, ...] = Field(
+        min_length=1,
+        description="FITS files (also .gz, .bz2, .fz), or folders of them; '-' reads one from stdin and writes to "
+        "stdout.",
+    )
+    max_error: str = Field(
+        "0.25sigma",
+        description="No pixel changes by more than this: in units of the image's own noise (0.25sigma), or a number in "
+        "the unit of the image (1e-5). Integers are always kept exactly.",
+    )
+    lossless: bool = Field(False, description="Keep every pixel bit by bit, NaNs too, in place of --max-error.")
+    compat: bool = Field(
+        False,
+        description="Write standard FITS (RICE_1) that DS9, CARTA, astropy and cfitsio read as it is; up to twice as "
+        "large. The same guarantees.",
+    )
+    codec: str = Field("predictive", description="How pixels are coded; the default is the smallest.")
+    config: dict[str, Any] = Field({}, description="Settings of the codec.")
+    out: Path | None = Field(
+        None,
+        description="Where to write: a file, a folder for several, or ARCHIVE.rv.fits for all of them in one. Default: "
+        "image.rv.fits beside each image.fits.",
+    )
+    overwrite: bool = Field(False, description="Replace files that exist, and make those anew that were done already.")
+    workers: int = Field(
+        0, ge=0, description="Threads that compress; the files are the same (0: one for each core). --compat takes one."
+    )
+    delete_source: bool = Field(
+        False, description="Delete each source, once it is restored from what was written and all is as guaranteed."
+    )
+    watch: bool = Field(False, description="Go on compressing what is written into the folders, until Ctrl-C.")
+    settle_s: float = Field(
+        5.0, ge=0, description="With --watch, seconds without a change after which a file is taken for whole."
+    )
+
+    @field_validator("max_error", mode="before")
+    @classmethod
+    def _is_bound(cls, given: Any) -> str:
+        text = str(given)  # a recipe may hold a number
+        match = _BOUND.fullmatch(text)
+        if not match or not 0 < float(match[1]) < inf:
+            raise ValueError("give a positive number with or without 'sigma', such as 0.25sigma or 1e-5")
+        return text
+
+
+def run(settings: Settings, console: Console) -> dict[str, Any]:
+    """Compress files, going on after those that cannot be; the same call goes on where it was interrupted.
+
+    Returns
+    -------
+    dict
+        ``files``: for each its ``file``, ``out``, ``source_bytes``, ``out_bytes``, ``ratio``, ``bits_per_pixel`` and
+        ``images``; ``already``: how many were done before; ``unfinished``: how many Ctrl-C has left; ``failures``: for
+        each its ``file`` and ``error``, also written to ``failures.csv`` beside the outputs.
+
+    Raises
+    ------
+    ConfigError
+        A setting does not fit.
+    RvtoolError
+        The only file that is given cannot be compressed.
+    """
+    from rvtool.compressed.files import SUFFIX
+    from rvtool.compressed.piped import PIPE
+    from rvtool.verbs.compress import many, work
+
+    how = _how(settings)
+    if PIPE in settings.files:
+        _check_pipe(settings)
+        return work.compress_piped(settings.out, how, console)
+    if settings.watch:
+        from rvtool.verbs.compress.watch import watch
+
+        folders = [path for path in settings.files if path.is_dir()]
+        if len(folders) < len(settings.files):
+            raise ConfigError("--watch wants folders; name nothing else beside it.")
+        return watch(folders, settings.out, settings.settle_s, how, console)
+    several = len(settings.files) > 1 or settings.files[0].is_dir()
+    if several and settings.out is not None and settings.out.name.endswith(SUFFIX) and not settings.out.is_dir():
+        if settings.compat or settings.codec == STANDARD:
+            raise ConfigError("An archive is no standard FITS image; leave --compat, or name a folder with --out.")
+        return many.compress_archive(settings.files, settings.out, how, console)
+    return many.compress_files(settings.files, settings.out, how, console)
+
+
+def _how(settings: Settings) -> How:
+    """Say how each file is compressed.
+
+    Raises
+    ------
+    ConfigError
+        There is no such codec, or a setting does not fit.
+    """
+    from rvtool.compressed.batch import cores
+    from rvtool.kinds import FitsCodec
+    from rvtool.plugins import component
+    from rvtool.verbs.compress.work import How
+
+    name = settings.codec
+    if settings.compat:
+        if name not in (STANDARD, Settings.model_fields["codec"].default):
+            raise ConfigError(f"--compat is the codec '{STANDARD}'; leave out '--codec {name}', or --compat.")
+        if settings.config and name != STANDARD:
+            raise ConfigError(f"--compat takes no settings of '{name}'; say '--codec {STANDARD}' to set its own.")
+        name = STANDARD
+    _refuse_run(name)
+    chosen = component("codec", name)
+    codec = chosen.load()(chosen.configure(settings.config))
+    return How(
+        codec=codec,
+        codec_name=name,
+        bound=None if settings.lossless else _bound(settings.max_error),
+        overwrite=settings.overwrite,
+        # what FITS itself defines is coded by astropy, which is not safe in threads, and would gain nothing by them
+        workers=1 if isinstance(codec, FitsCodec) else settings.workers or cores(),
+        delete_source=settings.delete_source,
+    )
+
+
+def _check_pipe(settings: Settings) -> None:
+    if len(settings.files) > 1 or settings.watch or settings.delete_source:
+        raise ConfigError("'-' is one file from stdin; leave other files, --watch and --delete-source.")
+
+
+def _refuse_run(name: str) -> None:
+    """Say of a run why it cannot stand for a codec."""
+    from rvtool.plugins import component, components
+    from rvtool.runs.run import is_run, load_run
+
+    if not is_run(name):
+        return
+    run = load_run(name)
+    kind = component("model", run.record["model"]).load()
+    able = hasattr(kind, "encode") and hasattr(kind, "decode")
+    why = "with which this version cannot compress yet" if able else "which is no autoencoder"
+    raise ConfigError(
+        f"{run.path} is a run of '{run.record['model']}', {why}; name a codec ({', '.join(components('codec'))})."
+    )
+
+
+def _bound(text: str) -> Any:
+    from rvtool.compressed.bounds import ErrorBound
+
+    match = _BOUND.fullmatch(text)
+    assert match  # the settings were validated
+    return ErrorBound(float(match[1]), in_sigma=match[2] is not None)
