@@ -33,6 +33,7 @@ _TRIES = 3
 _LITTLE = 0.05  # cells squared: less than this left saves hardly a bit
 _RIDGE = 1e-6
 _LARGEST = (1 << 17) - 1
+_FARTHEST = 1e6  # cells: what is farther has nothing to do with the noise
 _FEW_BRIGHT = 200  # with fewer bright pixels it does not pay to describe them
 _MOST_BRIGHT = 12000
 _WELL_PREDICTED = 0.02  # of the variance is left
@@ -183,7 +184,7 @@ def fit(values: np.ndarray, special: np.ndarray) -> list[tuple[Predictors, float
         With the variance that A leaves of the noise, cells squared.
     """
     planes, *shape = values.shape
-    values = np.where(special, 0.0, values)
+    values = np.where(special, 0.0, np.clip(values, -_FARTHEST, _FARTHEST))
     masks = np.stack([noise_mask(plane) for plane in values]) & ~special
     if masks.sum() < masks.size / 8:
         masks = ~special

@@ -35,6 +35,7 @@ FREQUENT = 0.02
 
 _NO_DITHER = np.zeros((0, 0, 0), np.int8)
 _GRID_SAMPLE = 4096
+_MOST_ON_GRID = 0.99
 _MOST_FAR = 0.01  # with more pixels that are too many steps from zero, the bound asks for all bits
 
 
@@ -208,13 +209,15 @@ def _own_grid(tile: np.ndarray, special: np.ndarray, bound: float) -> Cells | No
     Where the bound is wide enough for an odd number of its steps, these are merged: their middle is one of them.
     """
     values = tile[~special].astype(np.float64)
-    step = _grid_step(values)
+    step = _grid_step(values, tile.dtype)
     if step is None:
         return None
     number = np.zeros(tile.shape, np.int64)
     number[~special] = np.rint(values / step).astype(np.int64)
     with np.errstate(over="ignore"):
-        same = (number * step).astype(tile.dtype).view(unsigned(tile.dtype)) == tile.view(unsigned(tile.dtype))
+        back = (number * step).astype(tile.dtype)
+    # bit by bit -0.0 is another number than 0.0
+    same = back == tile if bound else back.view(unsigned(tile.dtype)) == tile.view(unsigned(tile.dtype))
     missed = ~special & ~same
     if missed.sum() > FREQUENT * tile.size:
         return None
@@ -224,7 +227,7 @@ def _own_grid(tile: np.ndarray, special: np.ndarray, bound: float) -> Cells | No
     return _centred(Cells(GRID, number, special | missed, np.zeros(0, unsigned(tile.dtype)), step=step), tile)
 
 
-def _grid_step(values: np.ndarray) -> float | None:
+def _grid_step(values: np.ndarray, dtype: np.dtype) -> float | None:
     """Return the largest step of which a sample of the values are multiples, but for the rounding of their type."""
     sample = np.unique(np.abs(values[:: max(1, values.size // _GRID_SAMPLE)]))
     if sample.size < 16 or sample[-1] == 0:
@@ -243,9 +246,16 @@ def _grid_step(values: np.ndarray) -> float | None:
                 step = float((near * number).sum() / (number * number).sum())
     if largest / step > 1 << 22 or largest / step < 8:
         return None
-    number = np.rint(sample / step)
-    off = np.abs(sample - number * step)
-    return step if (off <= sample * 2.0**-22 + 1e-9 * step).mean() > 0.99 else None
+    if not _share_on(sample, step, 2.0**-22) > _MOST_ON_GRID:
+        return None
+    # the step that a programmer wrote has few digits, and gives the very floats
+    written = [float(f"{step:.{digits}g}") for digits in range(3, 9)]
+    return max([*written, step], key=lambda s: ((np.rint(sample / s) * s).astype(dtype) == sample.astype(dtype)).mean())
+
+
+def _share_on(sample: np.ndarray, step: float, tolerance: float) -> float:
+    """Return which part of the sample are multiples of the step, within a part of themselves."""
+    return float((np.abs(sample - np.rint(sample / step) * step) <= sample * tolerance).mean())
 
 
 def _rounded(tile: np.ndarray, special: np.ndarray, bound: float, step: float, seed: int) -> Cells | None:

@@ -1,0 +1,135 @@
+"""The range coder, lists of numbers and masks: what goes in comes out, in few bytes, and alike in plain Python."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rvtool.coding.binary import bit, finish, readable, start, uniform, wide_uniform
+from rvtool.coding.mask import decode_mask, encode_mask
+from rvtool.coding.numbers import CONTEXTS, decode_numbers, encode_numbers
+from rvtool.errors import DataError
+
+MOST = (1 << 37) - 1
+
+
+@given(st.lists(st.tuples(st.integers(1, 65535), st.booleans()), max_size=200), st.data())
+@settings(max_examples=60, deadline=None)
+def test_decisions_come_back(decisions: list[tuple[int, bool]], data: st.DataObject) -> None:
+    wide = [data.draw(st.integers(1, 1 << 62)) for _ in range(min(len(decisions), 5))]
+    buffer = np.zeros(4 * len(decisions) + 12 * len(wide) + 16, np.uint8)
+    state = start(False, buffer)
+    for chance, answer in decisions:
+        _, state = bit(False, state, buffer, chance, int(answer))
+    for count in wide:
+        _, state = wide_uniform(False, state, buffer, count, count // 3)
+    written = buffer[: finish(state, buffer)].tobytes()
+    source = readable(written)
+    state = start(True, source)
+    for chance, answer in decisions:
+        found, state = bit(True, state, source, chance, 0)
+        assert found == answer
+    for count in wide:
+        found, state = wide_uniform(True, state, source, count, 0)
+        assert found == count // 3
+
+
+def test_carries_run_through_bytes_of_ff() -> None:
+    """The least probable answer, again and again, drives `low` to the edge of a carry."""
+    answers = [0] * 40 + [1] + [0] * 400 + [1] * 3
+    for chance in (1, 2, 65534, 65535):
+        buffer = np.zeros(4000, np.uint8)
+        state = start(False, buffer)
+        for answer in answers:
+            _, state = bit(False, state, buffer, chance, answer)
+        source = readable(buffer[: finish(state, buffer)].tobytes())
+        state = start(True, source)
+        for answer in answers:
+            found, state = bit(True, state, source, chance, 0)
+            assert found == answer
+
+
+def test_a_decision_costs_its_information() -> None:
+    rng = np.random.default_rng(0)
+    answers = rng.random(20000) < 0.1
+    buffer = np.zeros(20000, np.uint8)
+    state = start(False, buffer)
+    for answer in answers:
+        _, state = bit(False, state, buffer, 6554, int(answer))
+    information = -(answers * np.log2(0.1) + ~answers * np.log2(0.9)).sum() / 8
+    assert finish(state, buffer) == pytest.approx(information, rel=0.002)
+
+
+def test_a_buffer_that_is_too_small_is_told_and_not_left() -> None:
+    buffer = np.zeros(8, np.uint8)
+    guarded = buffer[:4]
+    state = start(False, guarded)
+    for _ in range(100):
+        _, state = uniform(False, state, guarded, 256, 255)
+    assert finish(state, guarded) > len(guarded)
+    assert not buffer[4:].any()
+
+
+@given(st.lists(st.integers(-MOST, MOST) | st.integers(-9, 9), max_size=60))
+@settings(max_examples=60, deadline=None)
+def test_numbers_come_back(numbers: list[int]) -> None:
+    contexts = np.arange(len(numbers)) % CONTEXTS
+    data = encode_numbers(np.array(numbers, np.int64), contexts)
+    assert decode_numbers(data, contexts).tolist() == numbers
+
+
+def test_numbers_cost_about_their_entropy() -> None:
+    numbers = np.rint(np.random.default_rng(0).laplace(0, 20, 5000)).astype(int)
+    size = 8 * len(encode_numbers(numbers, np.zeros(5000, int))) / 5000
+    assert size < np.log2(2 * np.e * 20) * 1.03
+
+
+def test_more_numbers_than_bytes_can_hold_are_refused() -> None:
+    with pytest.raises(DataError, match="too short"):
+        decode_numbers(b"\x12", np.zeros(10**6, int))
+    with pytest.raises(ValueError, match="too large"):
+        encode_numbers(np.array([1 << 40]), np.zeros(1, int))
+
+
+@given(st.integers(1, 3), st.integers(1, 9), st.integers(1, 9), st.randoms(use_true_random=False))
+@settings(max_examples=40, deadline=None)
+def test_masks_come_back(planes: int, height: int, width: int, random: st.DataObject) -> None:
+    marks = np.array([random.random() < 0.3 for _ in range(planes * height * width)]).reshape(planes, height, width)  # type: ignore[attr-defined]
+    assert np.array_equal(decode_mask(encode_mask(marks), marks.shape), marks)
+
+
+def test_regions_are_cheap() -> None:
+    marks = np.zeros((1, 300, 300), bool)
+    marks[0, :, :60] = True
+    marks[0, 100:150, 100:150] = True
+    assert len(encode_mask(marks)) < 200
+
+
+PLAIN = """
+import numpy as np
+from rvtool.coding.mask import encode_mask
+from rvtool.coding.numbers import decode_numbers, encode_numbers
+rng = np.random.default_rng(1)
+numbers, contexts = rng.integers(-500, 500, 200), rng.integers(0, 8, 200)
+data = encode_numbers(numbers, contexts)
+assert np.array_equal(decode_numbers(data, contexts), numbers)
+print(data.hex(), encode_mask(rng.random((1, 12, 17)) < 0.4).hex())
+"""
+
+
+def test_plain_python_makes_the_same_bytes() -> None:
+    """The interpreter runs the same lines: the reference for the compiled code."""
+    runs = [
+        subprocess.run(
+            [sys.executable, "-c", PLAIN], env={**os.environ, **extra}, check=True, capture_output=True, text=True
+        ).stdout
+        for extra in ({}, {"NUMBA_DISABLE_JIT": "1"})
+    ]
+    assert runs[0] == runs[1]
+    assert len(runs[0]) > 100
