@@ -126,6 +126,32 @@ def uniform(decoding: bool, state: State, buffer: np.ndarray, count: int, value:
 
 
 @compiled
+def interval(decoding: bool, state: State, buffer: np.ndarray, edges: np.ndarray, symbol: int) -> tuple[int, State]:
+    """Code one of several symbols.
+
+    Parameters
+    ----------
+    edges : (S + 1,) integers
+        Cumulative probabilities in 1 / `ONE`, rising from 0 to `ONE`: symbol `i` lies between the edges `i` and `i + 1`.
+    """
+    low, span, waiting, place = state
+    part = span >> PROBABILITY_BITS
+    if decoding:
+        at = min(low // part, ONE - 1)
+        symbol, above = np.int64(0), np.int64(len(edges) - 1)
+        while above - symbol > 1:
+            middle = (symbol + above) >> 1
+            if edges[middle] <= at:
+                symbol = middle
+            else:
+                above = middle
+    begin, end = np.int64(edges[symbol]), np.int64(edges[symbol + 1])
+    low += -part * begin if decoding else part * begin
+    span = span - part * begin if end == ONE else part * (end - begin)
+    return symbol, _narrowed(decoding, (low, span, waiting, place), buffer)
+
+
+@compiled
 def wide_uniform(decoding: bool, state: State, buffer: np.ndarray, count: int, value: int) -> tuple[int, State]:
     """Code one of `count` values (1 to 2^62) that are equally probable: the top 13 bits as such, the rest as bits."""
     below = 0

@@ -4,43 +4,64 @@ from __future__ import annotations
 
 import numpy as np
 
-from rvtool.coding.binary import bit, compiled, finish, readable, start, uniform
+from rvtool.coding.binary import State, bit, compiled, finish, readable, start, uniform
 from rvtool.errors import DataError
 
 CONTEXTS = 32
-_LENGTHS = 40
+LENGTHS = 40
 _MOST = 1 << 38
 
 
 @compiled
+def code_number(
+    decoding: bool, state: State, buffer: np.ndarray, chances: np.ndarray, number: int
+) -> tuple[int, State]:
+    """Code a number from 0 to 2^38: its length in binary by adaptive answers, the bit below that too, then the rest.
+
+    Parameters
+    ----------
+    chances : (`LENGTHS`, 2) int64
+        Probabilities, 2^15 at first, of one context; they learn.
+    """
+    number = np.int64(0) if decoding else number + 1
+    length = np.int64(0)
+    while length < LENGTHS - 1:
+        chance = chances[length, 0]
+        more, state = bit(decoding, state, buffer, min(max(chance, 512), 65024), 1 if number >> (length + 1) else 0)
+        chances[length, 0] += ((65536 if more else 0) - chance) >> 4
+        if not more:
+            break
+        length += 1
+    found = np.int64(1)
+    for k in range(length - 1, -1, -1):
+        asked = (number >> k) & 1
+        if k == length - 1:
+            chance = chances[length, 1]
+            asked, state = bit(decoding, state, buffer, min(max(chance, 512), 65024), asked)
+            chances[length, 1] += ((65536 if asked else 0) - chance) >> 4
+        else:
+            asked, state = uniform(decoding, state, buffer, 2, asked)
+        found = (found << 1) | asked
+    return found - 1, state
+
+
+@compiled
 def _code(decoding: bool, buffer: np.ndarray, numbers: np.ndarray, contexts: np.ndarray) -> int:
-    """Code numbers from 0 on: the length in binary by adaptive answers (one set a context), then the bits below."""
-    chances = np.full((CONTEXTS, _LENGTHS, 2), 1 << 15, np.int64)
+    chances = np.full((CONTEXTS, LENGTHS, 2), 1 << 15, np.int64)
     state = start(decoding, buffer)
     for i in range(len(numbers)):
-        context = contexts[i]
-        number = np.int64(0) if decoding else numbers[i] + 1
-        length = np.int64(0)
-        while length < _LENGTHS - 1:
-            chance = chances[context, length, 0]
-            more, state = bit(decoding, state, buffer, min(max(chance, 512), 65024), 1 if number >> (length + 1) else 0)
-            chances[context, length, 0] += ((65536 if more else 0) - chance) >> 4
-            if not more:
-                break
-            length += 1
-        found = np.int64(1)
-        for k in range(length - 1, -1, -1):
-            asked = (number >> k) & 1
-            if k == length - 1:
-                chance = chances[context, length, 1]
-                asked, state = bit(decoding, state, buffer, min(max(chance, 512), 65024), asked)
-                chances[context, length, 1] += ((65536 if asked else 0) - chance) >> 4
-            else:
-                asked, state = uniform(decoding, state, buffer, 2, asked)
-            found = (found << 1) | asked
-        if decoding:
-            numbers[i] = found - 1
+        numbers[i], state = code_number(decoding, state, buffer, chances[contexts[i]], numbers[i])
     return 0 if decoding else finish(state, buffer)
+
+
+def folded(numbers: np.ndarray) -> np.ndarray:
+    """Return numbers of either sign as numbers from 0 on: 0, -1, 1, -2, ..."""
+    return np.where(numbers < 0, -2 * numbers - 1, 2 * numbers)
+
+
+def unfolded(numbers: np.ndarray) -> np.ndarray:
+    """Return what `folded` was given."""
+    return np.where(numbers & 1, -((numbers + 1) >> 1), numbers >> 1)
 
 
 def encode_numbers(numbers: np.ndarray, contexts: np.ndarray) -> bytes:
@@ -52,12 +73,11 @@ def encode_numbers(numbers: np.ndarray, contexts: np.ndarray) -> bytes:
     contexts : (N,) integers below `CONTEXTS`
         Numbers of one context are expected to be alike in size; the decoder must know them.
     """
-    signed = np.asarray(numbers, np.int64).ravel()
-    folded = np.where(signed < 0, -2 * signed - 1, 2 * signed)
-    if folded.size and folded.max() >= _MOST:
+    whole = folded(np.asarray(numbers, np.int64).ravel())
+    if whole.size and whole.max() >= _MOST:
         raise ValueError("a number is too large to encode")
-    buffer = np.zeros(12 * folded.size + 16, np.uint8)
-    return buffer[: _code(False, buffer, folded, np.asarray(contexts, np.int64).ravel())].tobytes()
+    buffer = np.zeros(12 * whole.size + 16, np.uint8)
+    return buffer[: _code(False, buffer, whole, np.asarray(contexts, np.int64).ravel())].tobytes()
 
 
 def decode_numbers(data: bytes, contexts: np.ndarray) -> np.ndarray:
@@ -75,6 +95,6 @@ def decode_numbers(data: bytes, contexts: np.ndarray) -> np.ndarray:
     contexts = np.asarray(contexts, np.int64).ravel()
     if contexts.size > 64 + 4096 * len(data):  # what is certain costs about 2^-12 of a byte
         raise DataError("A list of numbers in a compressed tile is too short; the file is damaged, fetch it again.")
-    folded = np.zeros(contexts.size, np.int64)
-    _code(True, readable(data), folded, contexts)
-    return np.where(folded & 1, -((folded + 1) >> 1), folded >> 1)
+    whole = np.zeros(contexts.size, np.int64)
+    _code(True, readable(data), whole, contexts)
+    return unfolded(whole)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import subprocess
@@ -12,13 +13,13 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
+from rvtool.errors import DataError
 from rvtool_plugins.codecs.predictive import PredictiveConfig
 from rvtool_plugins.codecs.predictive import quantise as q
 from rvtool_plugins.codecs.predictive.codec import PredictiveCodec
 from rvtool_plugins.codecs.predictive.dither import dither
 from rvtool_plugins.codecs.predictive.payload import read
-
-from rvtool.errors import DataError
 
 CODEC = PredictiveCodec(PredictiveConfig())
 FAST = PredictiveCodec(PredictiveConfig(fast=True))
@@ -132,9 +133,9 @@ def test_a_grid_of_its_own_is_found_and_kept() -> None:
     there_and_back(jittered, 0.0)
     merged = there_and_back(image, 1.01e-4)  # three steps become one
     assert read(merged, image.dtype).step == pytest.approx(3e-4, rel=1e-5)
-    assert np.array_equal(
-        np.rint(CODEC.decode(merged, image.shape, image.dtype) / 1e-4) % 3, np.zeros(image.shape)
-    ), "the middle of three steps is one of them"
+    assert np.array_equal(np.rint(CODEC.decode(merged, image.shape, image.dtype) / 1e-4) % 3, np.zeros(image.shape)), (
+        "the middle of three steps is one of them"
+    )
 
 
 def test_a_padding_of_zeros_stays_zero_and_costs_nothing() -> None:
@@ -290,10 +291,8 @@ def test_other_shapes_and_types_are_refused_or_do_no_harm() -> None:
             with pytest.raises(DataError):
                 CODEC.decode(data, tile.shape, np.dtype(dtype))
     for shape in ((24, 23), (1, 1), (600,), (3, 24, 24)):
-        try:
+        with contextlib.suppress(DataError):
             assert CODEC.decode(data, shape, tile.dtype).shape == shape
-        except DataError:
-            pass
     with pytest.raises(DataError, match="larger than any"):
         CODEC.decode(data, (1 << 20, 1 << 20), tile.dtype)
     with pytest.raises(DataError, match="newer rvtool"):

@@ -13,12 +13,13 @@ import numpy as np
 
 from rvtool.coding.binary import readable
 from rvtool.coding.mask import decode_mask, encode_mask
+from rvtool.coding.raw import pack_bits, unpack_bits, unsigned
 from rvtool.data.noise import BLOCK_PIXELS, noise_sigma
 from rvtool.errors import DataError
 from rvtool_plugins.codecs.predictive import PredictiveConfig
 from rvtool_plugins.codecs.predictive import quantise as q
 from rvtool_plugins.codecs.predictive.kernel import FLOAT32, FLOAT64, GRID, code_tile
-from rvtool_plugins.codecs.predictive.payload import STORED, Payload, most_exponent, pack_bits, read, unpack_bits, write
+from rvtool_plugins.codecs.predictive.payload import STORED, Payload, most_exponent, read, write
 from rvtool_plugins.codecs.predictive.predictor import (
     BRIGHT,
     EDGE_REACH,
@@ -97,7 +98,7 @@ class PredictiveCodec:
             if data is not None and (not best or len(data) < len(best)):
                 best = data
         if len(best) > _WORTH * flat.nbytes or not best:
-            stored = write(Payload(STORED, bits=pack_bits(flat.view(q.unsigned(flat.dtype)).ravel())), flat.dtype)
+            stored = write(Payload(STORED, bits=pack_bits(flat.view(unsigned(flat.dtype)).ravel())), flat.dtype)
             best = min((data for data in (best, stored) if data), key=len)
         return best
 
@@ -160,7 +161,7 @@ def _planes(shape: tuple[int, ...]) -> tuple[int, int, int]:
 
 
 def _some_blocks(tile: np.ndarray) -> np.ndarray:
-    """Return the parts of a large tile that tell how large its noise is: the corners and the middle of its first plane."""
+    """Return the parts of a large tile that tell how large its noise is: corners and middle of its first plane."""
     side = BLOCK_PIXELS[0]
     height, width = tile.shape[1:]
     if min(height, width) < 2 * side:
@@ -201,7 +202,7 @@ def _fitting(layout: _Layout, cells: q.Cells, variance: float, dtype: np.dtype) 
     if odd.any():
         special = cells.special | odd
         cells = replace(cells, special=special, bits=cells.number.astype(np.int64)[special])
-        cells = replace(cells, bits=q.from_ordered(cells.bits, dtype).view(q.unsigned(dtype)))
+        cells = replace(cells, bits=q.from_ordered(cells.bits, dtype).view(unsigned(dtype)))
     usual = values[~cells.special]
     middle = int(np.floor(np.median(usual) / step + 0.5)) if usual.size else 0
     return replace(layout, step=step, offset=middle), cells
@@ -282,8 +283,8 @@ def _payload(cells: q.Cells, layout: _Layout, dtype: np.dtype, **given: Any) -> 
         offset=layout.offset if floats else cells.offset,
         seed=cells.seed,
         mask=encode_mask(cells.special) if special and not cells.special.all() else b"",
-        bits=pack_bits(cells.bits.astype(q.unsigned(dtype))),
-        palette=pack_bits(cells.palette.view(q.unsigned(dtype))) if cells.kind == q.PALETTE else b"",
+        bits=pack_bits(cells.bits.astype(unsigned(dtype))),
+        palette=pack_bits(cells.palette.view(unsigned(dtype))) if cells.kind == q.PALETTE else b"",
         **given,
     )
 

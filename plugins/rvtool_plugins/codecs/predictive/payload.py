@@ -13,7 +13,6 @@ is the container's to tell (it keeps a CRC of each tile): here it leads to wrong
 from __future__ import annotations
 
 import struct
-import zlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,7 +20,7 @@ import numpy as np
 from rvtool.errors import DataError
 from rvtool_plugins.codecs.predictive.kernel import FLOAT32, FLOAT64, GRID
 from rvtool_plugins.codecs.predictive.predictor import REACHES
-from rvtool_plugins.codecs.predictive.quantise import PALETTE, unsigned
+from rvtool_plugins.codecs.predictive.quantise import PALETTE
 
 VERSION = 1
 STORED = 7
@@ -158,32 +157,6 @@ def _check(payload: Payload, dtype: np.dtype) -> None:
 def most_exponent(dtype: np.dtype) -> int:
     """Return the largest exponent, of either sign, of the width of cells of floats."""
     return 90 if dtype.itemsize == 4 else 900
-
-
-def pack_bits(bits: np.ndarray) -> bytes:
-    """Return unsigned numbers as bytes: those of the same rank together, then zlib. One number may stand for many."""
-    if not bits.size:
-        return b""
-    few = bits[:1] if (bits == bits[0]).all() else bits
-    ranked = few.astype(few.dtype.newbyteorder("<")).view(np.uint8).reshape(-1, few.dtype.itemsize).T
-    return zlib.compress(np.ascontiguousarray(ranked).tobytes(), 6)
-
-
-def unpack_bits(data: bytes, dtype: np.dtype, most: int) -> np.ndarray:
-    """Return the numbers that `pack_bits` wrote, at most `most`.
-
-    Raises
-    ------
-    ValueError, zlib.error
-        There are more, or the bytes are damaged.
-    """
-    size = dtype.itemsize
-    unpack = zlib.decompressobj()
-    ranked = unpack.decompress(data, most * size + 1) if data else b""
-    if data and (not unpack.eof or len(ranked) > most * size or len(ranked) % size):
-        raise ValueError("more numbers than pixels")
-    columns = np.ascontiguousarray(np.frombuffer(ranked, np.uint8).reshape(size, -1).T)
-    return columns.view(unsigned(dtype).newbyteorder("<")).ravel().astype(unsigned(dtype))
 
 
 def _varint(number: int) -> bytes:

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from rvtool.coding.raw import unsigned
 from rvtool_plugins.codecs.predictive.dither import LEVELS, dither
 from rvtool_plugins.codecs.predictive.kernel import FLOAT32, FLOAT64, GRID
 
@@ -73,11 +74,6 @@ class Cells:
     def shake(self) -> np.ndarray:
         """Return the dither, empty where there is none."""
         return dither(self.seed, self.special.shape) if self.seed else _NO_DITHER
-
-
-def unsigned(dtype: np.dtype) -> np.dtype:
-    """Return the unsigned type of the same size."""
-    return np.dtype(f"u{dtype.itemsize}")
 
 
 def ordered(values: np.ndarray) -> np.ndarray:
