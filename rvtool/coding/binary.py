@@ -132,7 +132,7 @@ def interval(decoding: bool, state: State, buffer: np.ndarray, edges: np.ndarray
     Parameters
     ----------
     edges : (S + 1,) integers
-        Cumulative probabilities in 1 / `ONE`, rising from 0 to `ONE`: symbol `i` lies between the edges `i` and `i + 1`.
+        Cumulative probabilities in 1 / `ONE`, from 0 to `ONE`: symbol `i` lies between the edges `i` and `i + 1`.
     """
     low, span, waiting, place = state
     part = span >> PROBABILITY_BITS

@@ -124,6 +124,13 @@ def test_the_plane_before_helps() -> None:
     assert len(there_and_back(cube, 1e-5)) < 0.9 * apart
 
 
+def test_the_plane_before_is_looked_at_where_it_moved_to() -> None:
+    sky = noise((96, 96), 3)
+    still, moved = np.stack([sky, sky]), np.stack([sky, np.roll(sky, (1, -2), (0, 1))])
+    sizes = [len(there_and_back(cube, 1e-5)) for cube in (still, moved)]
+    assert sizes[1] < 1.2 * sizes[0]
+
+
 def test_a_grid_of_its_own_is_found_and_kept() -> None:
     steps = np.rint(noise((128, 128), 3, sigma=4.5))
     image = (steps * 1e-4).astype("f4")

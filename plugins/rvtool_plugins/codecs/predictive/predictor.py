@@ -242,8 +242,8 @@ def autocorrelation(values: np.ndarray, masks: np.ndarray, reach: int) -> tuple[
 
     Returns
     -------
-    products : (1 or 2, rows, columns)
-        By lag in planes, rows and columns; negative lags wrap.
+    products : (1 or 2, L, L)
+        By lag in planes, rows and columns, as far as a window of this reach spans; negative lags wrap.
     spread : float
         The variance about the smooth part.
     """
@@ -251,27 +251,25 @@ def autocorrelation(values: np.ndarray, masks: np.ndarray, reach: int) -> tuple[
     most = 2 * max(reach, EDGE_REACH)  # the farthest lag
     full = [fft.next_fast_len(max(n, most + 1) + most + 1, real=True) for n in shape]
     lags = min(planes, 2)
-    sums = np.zeros((lags, full[0], full[1] // 2 + 1), np.complex128)
-    pairs = sums.copy()
-    earlier: list[np.ndarray] = []
+    sums = np.zeros((2, lags, full[0], full[1] // 2 + 1), np.complex64)  # of pixels, of pairs
+    earlier = None
     power = spread = 0.0
     for plane, mask in zip(values, masks, strict=True):
         smooth = smooth_part(plane, mask)
         noise = np.where(mask, plane - smooth, 0.0).astype(np.float32)
         power += float((smooth[mask] ** 2).sum())
-        spread += float((noise.astype(np.float64) ** 2).sum())
-        spectra = [fft.rfft2(noise, full), fft.rfft2(mask.astype(np.float32), full)]
-        for lag, (one, other) in enumerate(zip(*([spectra, earlier] if earlier else [[], []]), strict=True)):
-            (sums if lag == 0 else pairs)[1] += one.conj() * other
-        sums[0] += (spectra[0] * spectra[0].conj()).real
-        pairs[0] += (spectra[1] * spectra[1].conj()).real
-        earlier = spectra if lags > 1 else []
+        spread += float((noise**2).sum(dtype=np.float64))
+        spectra = fft.rfft2(np.stack([noise, mask]).astype(np.float32), full)
+        if earlier is not None:
+            sums[:, 1] += spectra * earlier.conj()
+        sums[:, 0] += spectra.real**2 + spectra.imag**2
+        earlier = spectra if lags > 1 else None
+    near = np.r_[: most + 1, -most:0]
+    products, counts = (np.stack([fft.irfft2(one, full)[np.ix_(near, near)] for one in part]) for part in sums)
+    decay = np.exp(-0.5 * (near / _SMOOTH) ** 2)
     count = max(int(masks.sum()), 1)
-    products = np.stack(
-        [fft.irfft2(s, full) / np.maximum(fft.irfft2(n, full), 1.0) for s, n in zip(sums, pairs, strict=True)]
-    )
-    decay = [np.exp(-0.5 * (np.minimum(np.arange(n), n - np.arange(n)) / _SMOOTH) ** 2) for n in full]
-    return products + power / count * np.multiply.outer(*decay), max(spread / count, 1e-3)
+    products = products.astype(np.float64) / np.maximum(counts, 1.0) + power / count * np.multiply.outer(decay, decay)
+    return products, max(spread / count, 1e-3)
 
 
 def smooth_part(plane: np.ndarray, mask: np.ndarray) -> np.ndarray:
