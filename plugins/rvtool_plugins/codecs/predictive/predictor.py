@@ -33,6 +33,7 @@ _TRIES = 3
 _LITTLE = 0.05  # cells squared: less than this left saves hardly a bit
 _RIDGE = 1e-6
 _LARGEST = (1 << 17) - 1
+_QUICK_SIDE = 192
 _FARTHEST = 1e6  # cells: what is farther has nothing to do with the noise
 _FEW_BRIGHT = 200  # with fewer bright pixels it does not pay to describe them
 _MOST_BRIGHT = 12000
@@ -169,7 +170,7 @@ def _contexts(window: Window) -> np.ndarray:
 # --------------------------------------------------------------------------- fitting
 
 
-def fit(values: np.ndarray, special: np.ndarray) -> list[tuple[Predictors, float]]:
+def fit(values: np.ndarray, special: np.ndarray, quick: bool) -> list[tuple[Predictors, float]]:
     """Fit all predictors to a tile, in the ways that promise most: one for a large tile, some for a small one.
 
     Parameters
@@ -177,18 +178,26 @@ def fit(values: np.ndarray, special: np.ndarray) -> list[tuple[Predictors, float
     values : (P, H, W) float64, cells
     special : (P, H, W) bool
         Pixels that tell nothing.
+    quick
+        Look at the middle of the tile only, for one predictor of small reach.
 
     Returns
     -------
     list of (Predictors, float)
         With the variance that A leaves of the noise, cells squared.
     """
+    if quick:
+        middle = tuple(
+            slice((n - _QUICK_SIDE) // 2, (n + _QUICK_SIDE) // 2) if n > _QUICK_SIDE else slice(None)
+            for n in values.shape[1:]
+        )
+        values, special = values[:, *middle], special[:, *middle]
     planes, *shape = values.shape
     values = np.where(special, 0.0, np.clip(values, -_FARTHEST, _FARTHEST))
     masks = np.stack([noise_mask(plane) for plane in values]) & ~special
     if masks.sum() < masks.size / 8:
         masks = ~special
-    most = min(REACHES[0] if planes == 1 else _PLANES_REACH, max(2, min(shape) // 4))
+    most = min(REACHES[0] if planes == 1 and not quick else _PLANES_REACH, max(2, min(shape) // 4))
     reaches = [r for r in REACHES if r <= most]
     products, spread = autocorrelation(values, masks, reaches[0])
     before = BEFORE_REACH if planes > 1 else -1  # of most planes, whose predictor decides on the reach
@@ -199,7 +208,7 @@ def fit(values: np.ndarray, special: np.ndarray) -> list[tuple[Predictors, float
     )
     bright = _fit_bright(values, ~masks & ~special)
     found = []
-    for nominee in order[: 1 if values.size > _SMALL else _TRIES]:
+    for nominee in order[: 1 if quick or values.size > _SMALL else _TRIES]:
         best, left = tried[nominee]
         if left < _WELL_PREDICTED * spread:
             best, left = _refined(values, masks, best, spread)
