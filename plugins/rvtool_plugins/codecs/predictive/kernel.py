@@ -86,6 +86,12 @@ def _row_taps(row: np.ndarray, at: int, weights: np.ndarray, total: np.ndarray) 
 
 
 @compiled
+def _copy(source: np.ndarray, target: np.ndarray, count: int) -> None:
+    for x in range(count):  # an assignment of slices takes seconds to compile, for the sake of its error message
+        target[x] = source[x]
+
+
+@compiled
 def _row_above(y: int, k: int) -> int:
     """Return which row stands for the one `k` above `y`: beyond the edge, the tile's mirror image as far as known."""
     row = y - k
@@ -199,7 +205,7 @@ def code_tile(
                 for k in range(side):
                     _row_taps(last[reach + y + k - side // 2], reach - side // 2, before_w[k], sum_a)
             current, above = values[y & 31], values[(y - 1) & 31] if y > 0 else no_rows
-            current[:reach] = above[:reach]
+            _copy(above, current, reach)
             a0, a1, a2 = size_a[y & 3], size_a[(y - 1) & 3], size_a[(y - 2) & 3]
             c0, c1, c2 = size_c[y & 3], size_c[(y - 1) & 3], size_c[(y - 2) & 3]
             b0, b1 = size_b[y & 3], size_b[(y - 1) & 3]
@@ -397,10 +403,11 @@ def code_tile(
                 c0[reach + width :] = c0[reach + width - 1]
                 e0[reach + width :] = 0
             if planes > 1:
-                this[reach + y] = current
+                _copy(current, this[reach + y], full)
         if planes > 1:
             for k in range(reach):
-                this[reach - 1 - k] = this[reach + min(k, height - 1)]
-                this[reach + height + k] = this[reach + height - 1 - min(k, height - 1)]
+                inner = min(k, height - 1)
+                _copy(this[reach + inner], this[reach - 1 - k], full)
+                _copy(this[reach + height - 1 - inner], this[reach + height + k], full)
             last, this = this, last
     return 0 if decoding else finish(state, buffer)
