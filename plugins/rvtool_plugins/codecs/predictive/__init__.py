@@ -19,6 +19,12 @@ class PredictiveConfig(Config):
     planes: int = Field(
         8, ge=1, le=64, description="Planes of a cube in a tile: each but the first builds on the one before."
     )
+    dither_from: float = Field(
+        0.48,
+        ge=0,
+        description="Bound, in units of the noise of a tile, from which on pixels are dithered, so that faint flux "
+        "survives; costs up to an eighth of a bit a pixel where it is on.",
+    )
     fast: bool = Field(False, description="Two to three times faster each way, for a few percent more bytes.")
 
 

@@ -93,7 +93,7 @@ class PredictiveCodec:
         elif bound == 0:
             ways = q.exact(flat)
         else:
-            ways = q.within(flat, bound, noise_sigma(_some_blocks(flat)))
+            ways = q.within(flat, bound, noise_sigma(_some_blocks(flat)), self.config.dither_from)
         for cells in ways:
             data = self._coded(cells, flat.dtype)
             if data is not None and (not best or len(data) < len(best)):

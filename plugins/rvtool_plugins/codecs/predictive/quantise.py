@@ -28,9 +28,6 @@ PALETTE = 3
 
 MOST_CELLS = 1 << 36
 MOST_COLOURS = 2048
-COARSE = 0.48
-"""Dither from this part of the noise on: 0.5 of it, however the noise of a tile is measured."""
-
 FREQUENT = 0.02
 """A value that this part of the pixels has is special: predictors would only smear it."""
 
@@ -145,20 +142,22 @@ def exact(tile: np.ndarray) -> list[Cells]:
     ]
 
 
-def within(tile: np.ndarray, bound: float, sigma: float) -> list[Cells]:
+def within(tile: np.ndarray, bound: float, sigma: float, dither_from: float) -> list[Cells]:
     """Return the ways to keep floats within a bound; which is the smallest is seen when they are coded.
 
     Parameters
     ----------
     tile : (P, H, W), native floats
     bound, sigma
-        The largest error, and the noise of the tile (0 where it is not known), in the unit of the tile. The dither is
-        subtractive where the bound is at least half of the noise: else what is faint would be rounded away.
+        The largest error, and the noise of the tile (0 where it is not known), in the unit of the tile.
+    dither_from
+        How many times the noise the bound must be for a subtractive dither, without which what is faint would be rounded
+        away.
     """
     special = _special(tile)
     step = 2 * bound
     seed = 0
-    if bound >= COARSE * sigma and not _is_smooth(tile, special, step):
+    if bound >= dither_from * sigma and not _is_smooth(tile, special, step):
         seed = 1 + int(np.bitwise_xor.reduce(tile.view(unsigned(tile.dtype)).ravel()) % np.uint64(60000))
     return [way for way in (_palette(tile, special), _own_grid(tile, special, bound)) if way] + [
         way for way in [_rounded(tile, special, bound, step, seed)] if way
