@@ -23,7 +23,7 @@ class PredictiveConfig(Config):
         0.48,
         ge=0,
         description="Bound, in units of the noise of a tile, from which on pixels are dithered, so that faint flux "
-        "survives; costs up to an eighth of a bit a pixel where it is on.",
+        "survives; costs a quarter of a bit a pixel at most where it is on.",
     )
     fast: bool = Field(False, description="Two to three times faster each way, for a few percent more bytes.")
 

@@ -151,7 +151,7 @@ def within(tile: np.ndarray, bound: float, sigma: float, dither_from: float) -> 
     bound, sigma
         The largest error, and the noise of the tile (0 where it is not known), in the unit of the tile.
     dither_from
-        How many times the noise the bound must be for a subtractive dither, without which what is faint would be rounded
+        How many times the noise the bound must be for a subtractive dither, without which faint flux would be rounded
         away.
     """
     special = _special(tile)
