@@ -131,6 +131,12 @@ def main() -> None:
 
         print(f"rvtool {version('rvtool')}")
         return
+    if "" in sys.argv[1:]:  # as a path it would mean the folder that one is in
+        print(
+            "rvtool: an argument is empty (a variable that is not set?); leave it out or give it a value.",
+            file=sys.stderr,
+        )
+        sys.exit(2)
     # threads that wait for work must not spin: beside other programs that slows every network many times over
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     completion_init()

@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
+from rvtool.compressed.error_bound import ErrorBound
 from rvtool.data.noise import noise_sigma
 
 FINE = "the bound is finer than the pixels' type resolves"
 _CHUNK = 1 << 18  # pixels
 _SAMPLE = 1 << 12  # pixels that tell how fine the type resolves
-
-
-@dataclass(frozen=True)
-class ErrorBound:
-    """The largest allowed error of a pixel: in the image's unit, or in units of its noise."""
-
-    value: float
-    in_sigma: bool
 
 
 def limit_of(data: np.ndarray, scale: float, bound: ErrorBound | None) -> tuple[float, float, str]:

@@ -46,13 +46,17 @@ def was_compressed(out: Path, source: Path, codec_name: str, bound: ErrorBound |
 
 
 def was_restored(out: Path, kept: Kept, compressed: Path) -> bool:
-    """Tell whether a file holds the headers of a compressed one, is as long, and was written after it."""
+    """Tell whether a file holds just what a compressed one brings back, all its pixels, and was written after it."""
     try:
         if out.stat().st_mtime_ns < compressed.stat().st_mtime_ns:
             return False
         with open_units(out) as units:
             headers = [unit.header for unit in units] == [one.header for one in kept if one.header]
-            return headers and units[-1].end == sum(map(_length, kept))
+            if not headers or units[-1].end != sum(map(_length, kept)):
+                return False
+            tiled = any(isinstance(one, StoredUnit) for one in kept)
+            verify_units(kept, with_rest(units) if tiled else units, [0.0] * len(kept), out)
+            return True
     except (RvtoolError, OSError):
         return False
 

@@ -59,6 +59,8 @@ class Archive:
             names = [unquote(name.decode("ascii")) for name in self._rows["name"]]
             for name in names:
                 refuse_unsafe(name, path)
+            if len(set(names)) != len(names) or _overlap(self._rows):
+                raise ValueError("files that share a name or their bytes")
         except (ValueError, KeyError, IndexError) as error:
             raise damaged(path, "its table of files") from error
         self._file = units[1].file
@@ -156,6 +158,13 @@ def read_units(
         unit = Unit(file, start, position, position, header)
         units.append(StoredUnit(unit, header, padding_of(facts, size), facts["crc32"], path, image))
     return tuple(units)
+
+
+def _overlap(rows: np.ndarray) -> bool:
+    """Tell whether files share bytes: a small archive could otherwise unpack to any size."""
+    order = np.argsort(rows["offset"], kind="stable")
+    start, length = rows["offset"][order].astype(np.int64), rows["length"][order].astype(np.int64)
+    return bool((length < 0).any() or (start[1:] < start[:-1] + length[:-1]).any())
 
 
 def row_type(name_bytes: int) -> np.dtype:

@@ -248,9 +248,9 @@ def open_units(path: Path) -> Iterator[list[Unit]]:
             magic = file.read(3)
             file.seek(0)
             if magic[:2] == b"\x1f\x8b" or magic == b"BZh":
-                packed = gzip.open(file) if magic != b"BZh" else bz2.open(file)
-                file = stack.enter_context(tempfile.TemporaryFile())  # on the disk: images may be larger than memory
-                shutil.copyfileobj(packed, file, 1 << 20)
+                packed, file = file, stack.enter_context(tempfile.TemporaryFile())  # on the disk: it may be large
+                with gzip.open(packed) if magic != b"BZh" else bz2.open(packed) as content:
+                    shutil.copyfileobj(content, file, 1 << 20)
             units = units_of(file, path)
         except FileNotFoundError:
             raise DataError(f"{path} does not exist; check the path.") from None

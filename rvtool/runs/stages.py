@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from rvtool.runs.recipe import Stage
 
 
-GOES_ON = {"train": "run.json", "collect": "journal.sqlite"}
-"""The verbs that go on where they were interrupted, and the file by which an output of theirs is known."""
+GOES_ON = {"train": "run.json", "collect": "journal.sqlite", "compress": ".", "decompress": "."}
+"""The verbs that go on where they were interrupted, and what must be in an output of theirs for that."""
 
 
 class Ledger:

@@ -40,7 +40,8 @@ def check_codec(component: Component, settings: Mapping[str, Any] | None = None)
         _check_images(name, codec.encode_hdu, _decode_hdu, most=1e-3)
     else:
         assert isinstance(codec, Codec), (
-            f"{name} needs encode(tile, bound) and decode(data, shape, dtype), or encode_hdu(data, bound)."
+            f"{name} needs tile_shape(shape), encode(tile, bound), decode(data, shape, dtype) and model_sha256, or "
+            "encode_hdu(data, bound)."
         )
         _check_images(name, codec.encode, codec.decode, most=0.0)
         _check_foreign(name, codec)

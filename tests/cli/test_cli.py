@@ -153,13 +153,19 @@ def test_the_shell_completes_names(line, word):
     assert word in complete(line)
 
 
+def test_an_empty_argument_is_no_folder() -> None:
+    done = rvtool("compress", "", "--delete-source")
+    assert done.returncode == 2
+    assert "is empty" in done.stderr
+
+
 def test_the_component_is_found_among_the_options():
     train = VERBS["train"]
     assert chosen(train, ["alhassan-cnn", "--epochs", "3"]) == "alhassan-cnn"
     assert chosen(train, ["--epochs", "3", "alhassan-cnn"]) == "alhassan-cnn"
     assert chosen(train, ["--data", "images", "--epochs", "3"]) is None
     assert chosen(train, ["--resume", "runs/x"]) is None
-    assert chosen(VERBS["compress"], ["a.fits"]) == "rice"
+    assert chosen(VERBS["compress"], ["a.fits"]) == "predictive"
 
 
 @pytest.mark.parametrize(
@@ -175,7 +181,7 @@ def test_the_component_is_found_among_the_options():
         ("simulate --rms-jy-beam -1e-5 radio-galaxy", "radio-galaxy"),
         ("compress --codec a --codec rice x.fits", "rice"),
         ("compress --codec=a --lossless x.fits --codec=b", "b"),
-        ("compress x.fits -- --codec b", "rice"),
+        ("compress x.fits -- --codec b", "predictive"),
         ("collect --out --source --source folder", "folder"),
     ],
 )

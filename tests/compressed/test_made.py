@@ -69,6 +69,21 @@ def test_what_was_made_of_something_else_is_not_known(source: Path, codec: tuple
         verify(out, source)
 
 
+def test_a_restored_file_whose_pixels_changed_is_not_known(source: Path, codec: tuple[Any, str]) -> None:
+    packed, out = source.with_name("a.rv.fits"), source.with_name("back.fits")
+    compress_file(source, packed, codec[0], SIGMA, codec[1])
+    decompress_file(packed, out)
+    with open_units(packed) as stored:
+        kept = read_compressed(stored, packed)[1]
+        assert was_restored(out, kept, packed)
+        with open_units(out) as units:
+            start = units[1].data_start
+        changed = bytearray(out.read_bytes())
+        changed[start + 3] ^= 1  # the last bit of a float: within any bound, and yet another file
+        out.write_bytes(changed)
+        assert not was_restored(out, kept, packed)
+
+
 def test_another_pixel_is_told(source: Path, codec: tuple[Any, str]) -> None:
     out = source.with_name("a.rv.fits")
     for hdu, bound in ((1, SIGMA), (1, None), (2, SIGMA), (4, SIGMA), (5, SIGMA)):

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
+from rvtool.compressed.error_bound import ErrorBound
 from rvtool.config import Config
 from rvtool.errors import ConfigError, PluginError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from rvtool.compressed.bounds import ErrorBound
 
 LOSSLESS = "lossless"
-_BOUND = re.compile(r"\s*((?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?)\s*(sigma)?\s*")
 
 
 class Settings(Config):
@@ -98,14 +96,10 @@ def run(settings: Settings, console: Console) -> dict[str, Any]:
 
 
 def _bound(text: str) -> ErrorBound:
-    from rvtool.compressed.bounds import ErrorBound
-
-    match = _BOUND.fullmatch(text)
-    if not match or not 0 < float(match[1]) < float("inf"):
-        raise ConfigError(
-            f"--max-error '{text}': give a positive number with or without 'sigma', such as 0.25sigma or 1e-5."
-        )
-    return ErrorBound(float(match[1]), in_sigma=match[2] is not None)
+    try:
+        return ErrorBound.parse(text)
+    except ValueError as error:
+        raise ConfigError(f"--max-error '{text}': {error}.") from None
 
 
 def _codecs(settings: Settings) -> tuple[dict[str, Any], dict[str, str]]:

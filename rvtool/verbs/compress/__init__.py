@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
-from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, field_validator
 
+from rvtool.compressed.error_bound import ErrorBound
 from rvtool.config import Config
 from rvtool.errors import ConfigError
 
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
     from rvtool.verbs.compress.work import How
 
 STANDARD = "rice"  # what --compat takes
-_BOUND = re.compile(r"\s*((?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?)\s*(sigma)?\s*")
 
 
 class Settings(Config):
@@ -37,8 +35,9 @@ class Settings(Config):
     lossless: bool = Field(False, description="Keep every pixel bit by bit, NaNs too, in place of --max-error.")
     compat: bool = Field(
         False,
-        description="Write standard FITS (RICE_1) that DS9, CARTA, astropy and cfitsio read as it is; up to twice as "
-        "large. The same guarantees.",
+        description="Write standard FITS (RICE_1) that DS9, CARTA, astropy and cfitsio read as it is; often twice as "
+        "large. The same guarantees through 'rvtool decompress'; other readers see infinities as NaN, and the few "
+        "pixels that FITS cannot keep within the bound as FITS has them.",
     )
     codec: str = Field("predictive", description="How pixels are coded; the default is the smallest.")
     config: dict[str, Any] = Field({}, description="Settings of the codec.")
@@ -63,9 +62,7 @@ class Settings(Config):
     @classmethod
     def _is_bound(cls, given: Any) -> str:
         text = str(given)  # a recipe may hold a number
-        match = _BOUND.fullmatch(text)
-        if not match or not 0 < float(match[1]) < inf:
-            raise ValueError("give a positive number with or without 'sigma', such as 0.25sigma or 1e-5")
+        ErrorBound.parse(text)
         return text
 
 
@@ -94,6 +91,10 @@ def run(settings: Settings, console: Console) -> dict[str, Any]:
     if PIPE in settings.files:
         _check_pipe(settings)
         return work.compress_piped(settings.out, how, console)
+    if settings.lossless and settings.max_error != Settings.model_fields["max_error"].default:
+        raise ConfigError(f"--lossless keeps every bit; leave it out, or '--max-error {settings.max_error}'.")
+    if settings.watch and settings.out is not None and settings.out.name.endswith(".rv.fits"):
+        raise ConfigError(f"--watch writes a file for each; name a folder with --out, not {settings.out}.")
     if settings.watch:
         from rvtool.verbs.compress.watch import watch
 
@@ -135,7 +136,7 @@ def _how(settings: Settings) -> How:
     return How(
         codec=codec,
         codec_name=name,
-        bound=None if settings.lossless else _bound(settings.max_error),
+        bound=None if settings.lossless else ErrorBound.parse(settings.max_error),
         overwrite=settings.overwrite,
         # what FITS itself defines is coded by astropy, which is not safe in threads, and would gain nothing by them
         workers=1 if isinstance(codec, FitsCodec) else settings.workers or cores(),
@@ -162,11 +163,3 @@ def _refuse_run(name: str) -> None:
     raise ConfigError(
         f"{run.path} is a run of '{run.record['model']}', {why}; name a codec ({', '.join(components('codec'))})."
     )
-
-
-def _bound(text: str) -> Any:
-    from rvtool.compressed.bounds import ErrorBound
-
-    match = _BOUND.fullmatch(text)
-    assert match  # the settings were validated
-    return ErrorBound(float(match[1]), in_sigma=match[2] is not None)

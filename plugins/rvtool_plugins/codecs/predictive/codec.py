@@ -125,8 +125,12 @@ class PredictiveCodec:
         special = cells.special
         if special.all():
             return write(_payload(cells, _Layout(0, 1.0, 0), dtype, blank=True), dtype)
+        with np.errstate(invalid="ignore", over="ignore"):  # floats that are special stand where numbers would
+            return self._smallest(cells, dtype)
+
+    def _smallest(self, cells: q.Cells, dtype: np.dtype) -> bytes | None:
         first, values = _cut(cells, dtype)
-        tried = [self._with(cells, first, *fitted, dtype) for fitted in fit(values, special, self.config.fast)]
+        tried = [self._with(cells, first, *fitted, dtype) for fitted in fit(values, cells.special, self.config.fast)]
         return min((data for data in tried if data is not None), key=len, default=None)
 
     def _with(
