@@ -77,6 +77,11 @@ class Stateful(Packed):
         return super().decode(data[:-4], shape, dtype)
 
 
+class Flat(Packed):
+    def tile_shape(self, shape):
+        return (64, 64)
+
+
 class Nothing:
     def __init__(self, config):
         pass
@@ -97,6 +102,7 @@ def test_codec():
         (Gullible, "raises error"),
         (Stateful, "in a fresh process"),
         (Nothing, "needs tile_shape"),
+        (Flat, "as many axes"),
     ],
 )
 def test_broken_codecs(codec, match):

@@ -131,16 +131,10 @@ def work_through(
                 other = sources[task.out]
                 raise DataError(f"{task.source} would be written to {task.out}, as {other} is; name another --out.")
             return Ended(task, work(task, max(1, workers // side_by_side), step))
-        except RvtoolError as error:
-            return Ended(task, error=error)
-        except OSError as error:
-            why = error.strerror or str(error)
-            return Ended(task, error=DataError(f"{error.filename or task.source} cannot be used ({why}); check it."))
         except Exception as error:
-            if len(tasks) == 1:
+            if len(tasks) == 1 and not isinstance(error, RvtoolError | OSError):
                 raise  # a bug shows its traceback, but in a batch it must not cost the other files
-            why = f"{type(error).__name__}: {error}".splitlines()[0]
-            return Ended(task, error=DataError(f"{task.source} meets a bug of rvtool ({why}); please report it."))
+            return Ended(task, error=in_a_sentence(error, task.source))
 
     with ThreadPoolExecutor(side_by_side) as pool:
         running = [pool.submit(one, task) for task in tasks]
@@ -150,6 +144,16 @@ def work_through(
         finally:
             stop.set()
             pool.shutdown(cancel_futures=True)
+
+
+def in_a_sentence(error: Exception, source: Path) -> RvtoolError:
+    """Return what has kept a file from being used as an error that people can read."""
+    if isinstance(error, RvtoolError):
+        return error
+    if isinstance(error, OSError):
+        return DataError(f"{error.filename or source} cannot be used ({error.strerror or error}); check it.")
+    why = f"{type(error).__name__}: {error}".splitlines()[0]
+    return DataError(f"{source} meets a bug of rvtool ({why}); please report it.")
 
 
 def clear_partials(outs: Sequence[Path]) -> None:

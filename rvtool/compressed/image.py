@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from astropy.io import fits
 
 from rvtool.compressed.coding import StoredImage
 from rvtool.compressed.container import is_tiled, read_tiled
@@ -53,6 +52,8 @@ class LazyImage:
     """
 
     def __init__(self, path: Path) -> None:
+        from astropy.io import fits
+
         self.path = path
         with open_units(path) as units:
             image = _first_image(units, path)

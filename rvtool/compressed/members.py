@@ -51,9 +51,9 @@ class Archive:
         In the order in which they were written.
     """
 
-    def __init__(self, units: Sequence[Unit], path: Path) -> None:
+    def __init__(self, units: Sequence[Unit], path: Path, codec: Codec | None = None) -> None:
         check_primary(units[0], path)
-        self.path, self.codec = path, codec_of(units[0], path)
+        self.path, self.codec = path, codec or codec_of(units[0], path)
         try:
             self._rows, self._heap = _read_rows(units[1])
             names = [unquote(name.decode("ascii")) for name in self._rows["name"]]
@@ -98,7 +98,7 @@ class Archive:
     def _record(self, row: np.void, known: bytes) -> bytes:
         self._file.seek(self._heap + int(row["offset"] + row["length"] - row["record"]))
         packed = self._file.read(int(row["record"]))
-        if row_crc32(row, packed) != row["crc32"]:
+        if row_crc32(row, zlib.crc32(packed)) != row["crc32"]:
             raise ValueError("another record")
         return inflated(packed, known, _MOST_RECORD)
 
@@ -109,8 +109,13 @@ def is_archive(units: Sequence[Unit]) -> bool:
 
 
 @contextmanager
-def open_archive(path: Path) -> Iterator[Archive]:
+def open_archive(path: Path, codec: Codec | None = None) -> Iterator[Archive]:
     """Open an archive.
+
+    Parameters
+    ----------
+    codec
+        The one that wrote it, where that is at hand.
 
     Raises
     ------
@@ -120,7 +125,7 @@ def open_archive(path: Path) -> Iterator[Archive]:
     with open_units(path) as units:
         if not is_archive(units):
             raise DataError(f"{path} is no archive; decompress it without naming files in it.")
-        yield Archive(units, path)
+        yield Archive(units, path, codec)
 
 
 def read_units(
@@ -163,8 +168,8 @@ def read_units(
 def _overlap(rows: np.ndarray) -> bool:
     """Tell whether files share bytes: a small archive could otherwise unpack to any size."""
     order = np.argsort(rows["offset"], kind="stable")
-    start, length = rows["offset"][order].astype(np.int64), rows["length"][order].astype(np.int64)
-    return bool((length < 0).any() or (start[1:] < start[:-1] + length[:-1]).any())
+    start, end = rows["offset"][order], (rows["offset"] + rows["length"])[order]
+    return bool((start[1:] < end[:-1]).any())
 
 
 def row_type(name_bytes: int) -> np.dtype:
@@ -181,9 +186,9 @@ def row_type(name_bytes: int) -> np.dtype:
     )
 
 
-def row_crc32(row: np.void, record: bytes) -> int:
-    """Return the CRC of a row, but for itself, and of the record that it points to."""
-    return zlib.crc32(record, zlib.crc32(row.tobytes()[:-4]))
+def row_crc32(row: np.void, record_crc32: int) -> int:
+    """Return the CRC of the record that a row points to and of the row, but for the CRC itself."""
+    return zlib.crc32(row.tobytes()[:-4], record_crc32)
 
 
 def _read_rows(unit: Unit) -> tuple[np.ndarray, int]:

@@ -28,7 +28,6 @@ from typing import Any
 from urllib.parse import quote, unquote
 
 import numpy as np
-from astropy.io import fits
 
 from rvtool.data.fits import quiet
 from rvtool.data.units import EMPTY_PRIMARY, Unit, padded, structure_of
@@ -59,8 +58,9 @@ def find_record(units: Sequence[Unit]) -> Unit | None:
 
 def write_record(rows: Sequence[Row], source_name: str, codec: str, version: str) -> bytes:
     """Return the table as the bytes of an HDU."""
+    from astropy.io import fits
 
-    def blobs(name: str, values: Sequence[bytes]) -> fits.Column:
+    def blobs(name: str, values: Sequence[bytes]) -> Any:
         packed = np.empty(len(values), object)
         packed[:] = [np.frombuffer(zlib.compress(value, 9) if value else b"", np.uint8) for value in values]
         return fits.Column(name, "PB()", array=packed)
@@ -95,6 +95,8 @@ def read_record(record: Unit, path: Path) -> tuple[list[Row], str]:
     DataError
         A newer rvtool wrote the table, or it is damaged.
     """
+    from astropy.io import fits
+
     if record.values["RVFORMAT"] != str(FORMAT):
         raise DataError(
             f"{path} was made by rvtool {record.values.get('RVVERSIO', '?')}, newer than this; update rvtool."
@@ -143,6 +145,8 @@ def open_tiled(unit: Unit, path: Path) -> Iterator[Any]:
     DataError
         The HDU is damaged, or compressed by something that FITS does not define; also for what is read from it.
     """
+    from astropy.io import fits
+
     try:
         alone = _alone(unit, structure_of(unit.header))
         with quiet(), fits.open(alone, memmap=False, do_not_scale_image_data=True) as hdus:

@@ -220,7 +220,7 @@ def stored_image(
     return StoredImage(file, header, table, grid, dtype, codec, path)
 
 
-def check(stored: Iterable[StoredUnit], units: Sequence[Unit]) -> None:
+def check(stored: Sequence[StoredUnit], units: Sequence[Unit]) -> None:
     """Read what was written: every header and every byte must be there (the pixels were held against their source).
 
     Raises
@@ -231,6 +231,18 @@ def check(stored: Iterable[StoredUnit], units: Sequence[Unit]) -> None:
     for one, unit in zip(stored, units, strict=True):
         if (one.header, one.padding) != (unit.header, unit.padding):
             raise DataError("A header would not come back as it is; please report the file.")
+    read_through(stored)
+
+
+def read_through(stored: Iterable[StoredUnit]) -> None:
+    """Read every byte of what is stored.
+
+    Raises
+    ------
+    DataError
+        It is damaged.
+    """
+    for one in stored:
         if one.image:
             for number in range(one.image.grid.count):
                 one.image.stored(number)

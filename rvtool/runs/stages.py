@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 GOES_ON = {"train": "run.json", "collect": "journal.sqlite", "compress": ".", "decompress": "."}
-"""The verbs that go on where they were interrupted, and what must be in an output of theirs for that."""
+"""The verbs that go on where they were interrupted, and what must be in an output of theirs, a folder, for that."""
 
 
 class Ledger:
@@ -60,7 +60,7 @@ class Ledger:
     def begin(self, console: Console) -> Any:
         """Make way for the output, note that the stage began, and return the settings to run it with.
 
-        An interrupted training or collection of the same settings goes on; any other output that this recipe made is
+        What was interrupted goes on with the same settings if its verb can; any other output that this recipe made is
         moved aside.
 
         Raises
@@ -74,9 +74,10 @@ class Ledger:
                 raise DataError(f"{self.out} exists and was not made by this recipe; move it or choose another 'out'.")
             begun = self.record.get("status") == "begun"
             same = self.record.get("fingerprint") == self.fingerprint
-            if begun and same and (self.out / GOES_ON.get(self.stage.verb, "nothing")).exists():
+            telling = self.out / GOES_ON.get(self.stage.verb, "nothing")
+            if begun and same and self.out.is_dir() and telling.exists():
                 console.print(f"going on with {self.out}", markup=False, highlight=False, soft_wrap=True)
-                if self.stage.verb == "train":  # a collection goes on by its own settings
+                if self.stage.verb == "train":  # the others go on by their own settings
                     settings = type(settings)(resume=self.out)
             else:
                 self._move_aside("it was interrupted" if begun and same else "settings or inputs have changed", console)

@@ -43,6 +43,7 @@ def check_codec(component: Component, settings: Mapping[str, Any] | None = None)
             f"{name} needs tile_shape(shape), encode(tile, bound), decode(data, shape, dtype) and model_sha256, or "
             "encode_hdu(data, bound)."
         )
+        _check_tiles(name, codec)
         _check_images(name, codec.encode, codec.decode, most=0.0)
         _check_foreign(name, codec)
     _check_fresh_process(name, component, settings, codec)
@@ -62,6 +63,15 @@ def images() -> Iterator[tuple[str, np.ndarray]]:
     yield "float64 sky", sky
     yield "int16 counts", rng.integers(-3000, 3000, (32, 32)).astype(np.int16)
     yield "uint8 picture", rng.integers(0, 256, (32, 32)).astype(np.uint8)
+
+
+def _check_tiles(name: str, codec: Codec) -> None:
+    assert isinstance(codec.model_sha256, str), f"{name} needs a text as model_sha256, '' where it has no model."
+    for shape in ((1, 1), (700, 900), (1, 3, 600, 500)):
+        tile = codec.tile_shape(shape)
+        assert isinstance(tile, tuple) and len(tile) == len(shape) and min(tile) >= 1, (
+            f"{name} cuts {shape} into tiles of {tile}; tile_shape must return as many axes, each of 1 or more."
+        )
 
 
 def _check_images(

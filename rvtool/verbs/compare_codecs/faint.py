@@ -19,6 +19,7 @@ NEAREST_PX = 0.5
 ENOUGH = 0.005  # standard error of the stacked ratio; injections are repeated until it is reached
 MOST_SEEDS = 40
 BLOCK_PX = 32  # of background, in which the noise is compared
+GROWTH_SLACK = 0.002  # a dithered quantiser adds just what is permitted, as far as a map can tell
 QUIET = 1.5  # a block of more than so many times the noise is no background
 
 _SAME = 0.01  # of a step: how well the numbers of a quantised map lie on their grid
@@ -185,8 +186,7 @@ def noise_growth(image: np.ndarray, restored: np.ndarray, sigma: float, bound: f
     -------
     tuple or None
         Restored over given rms, and the most that a quantiser of step D = 2 bound may make of it,
-        sqrt(1 + D^2 / (12 rms^2)), with three standard errors of the comparison added. None where there is no
-        background.
+        sqrt(1 + D^2 / (12 rms^2)), and `GROWTH_SLACK` of that. None where there is no background.
     """
     blocks = [_blocks(one) for one in (image, restored)]
     before, after = (np.var(one, axis=1) for one in blocks)
@@ -194,9 +194,7 @@ def noise_growth(image: np.ndarray, restored: np.ndarray, sigma: float, bound: f
     if not quiet.any():
         return None
     given, kept = before[quiet].mean(), after[quiet].mean()
-    added = (2 * bound) ** 2 / 12 / given
-    pixels = quiet.sum() * blocks[0].shape[1]
-    return sqrt(kept / given), sqrt(1 + added) + 3 * sqrt(added / pixels)
+    return sqrt(kept / given), sqrt(1 + (2 * bound) ** 2 / 12 / given) * (1 + GROWTH_SLACK)
 
 
 def _blocks(image: np.ndarray) -> np.ndarray:

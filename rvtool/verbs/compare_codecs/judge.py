@@ -235,11 +235,8 @@ def _eaten(found: dict[str, Any]) -> list[str]:
     """Say what of the gate the faint sources and the noise fail."""
     failures = []
     stack: Estimate | None = found.get("stack")
-    if stack:
-        # where the image is too small to tell within half a per cent, what it cannot tell is not held against the codec
-        unsure = 2 * stack.error if stack.error > faint.ENOUGH else 0.0
-        if abs(stack.value - 1) > STACK_TOLERANCE + unsure:
-            failures.append(f"stacked flux {stack.value:.3f} +- {stack.error:.3f}")
+    if stack and abs(stack.value - 1) > STACK_TOLERANCE:
+        failures.append(f"stacked flux {stack.value:.4f} +- {stack.error:.4f} (standard error)")
     growth = found.get("noise_growth")
     if growth is not None and growth > found["permitted_growth"]:
         failures.append(f"noise {growth:.4f} times, {found['permitted_growth']:.4f} permitted")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from rich.console import Console
 
 from rvtool.compressed.archive import write_archive
-from rvtool.compressed.batch import clear_partials, folder_of, tasks_of
+from rvtool.compressed.batch import Task, folder_of, tasks_of, work_through
 from rvtool.compressed.files import SUFFIX, plain_units
 from rvtool.compressed.made import verify_units
 from rvtool.compressed.members import open_archive, refuse_unsafe
@@ -67,39 +68,49 @@ def compress_archive(paths: Sequence[Path], out: Path, how: How, console: Consol
     DataError
         Not one file can be compressed, or the archive exists or cannot be written.
     PluginError
-        The codec does not keep its contract.
+        The codec makes no tiles.
     """
     if out.exists() and not how.overwrite:
         raise DataError(f"{out} exists already; remove it, name another with --out, or allow it with --overwrite.")
     tally = Tally[FileReport]()
-    members: dict[str, Path] = {}
+    members: dict[Path, str] = {}
+    sources: dict[str, Path] = {}
     for task in tasks_of(paths, Path(), takes, str):
         name = task.out.as_posix()
+        if task.source in members:
+            continue  # in a folder and below it
         try:
             refuse_unsafe(name, out)
-            if name in members:
-                raise DataError(f"{task.source} would be '{name}' in the archive, as {members[name]} is; rename one.")
-            with plain_units(task.source):  # what cannot be opened must not cost the others their archive
-                members[name] = task.source
+            if name in sources:
+                raise DataError(f"{task.source} would be '{name}' in the archive, as {sources[name]} is; rename one.")
+            members[task.source], sources[name] = name, task.source
         except RvtoolError as error:
             tally.fail(task.source, error, console)
     if not members:
         raise DataError(f"Nothing to put into {out}: none of the files can be compressed.")
-    clear_partials([out])
-    before = {source: state(source) for source in members.values()}
+    before = {source: state(source) for source in members}
+
+    def work(task: Task, threads: int, progress: Callable[[int], None]) -> list[FileReport]:
+        return write_archive(
+            list(members),
+            list(members.values()),
+            task.out,
+            how.codec,
+            how.bound,
+            how.codec_name,
+            overwrite=how.overwrite,
+            threads=threads,
+            progress=progress,
+            left_out=lambda source, error: tally.fail(source, error, console),
+        )
+
     with Throughput(console, "compressing", len(members), sum(size for size, _ in before.values())) as bar:
         try:
-            tally.done = write_archive(
-                list(members.values()),
-                list(members),
-                out,
-                how.codec,
-                how.bound,
-                how.codec_name,
-                overwrite=how.overwrite,
-                threads=how.workers,
-                progress=bar.advance,
-            )
+            with closing(work_through([Task(paths[0], out)], work, how.workers, bar.advance)) as all_ended:
+                for ended in all_ended:
+                    if ended.error:
+                        raise ended.error
+                    tally.done = ended.result or []
         except KeyboardInterrupt:
             tally.unfinished = len(members)
         tally.seconds = bar.seconds
@@ -143,7 +154,7 @@ def _written(tally: Tally[FileReport], archive: Path | None) -> int:
 
 
 def _delete_sources(
-    members: dict[str, Path],
+    members: dict[Path, str],
     tally: Tally[FileReport],
     before: dict[Path, tuple[int, int]],
     out: Path,
@@ -151,12 +162,13 @@ def _delete_sources(
 ) -> None:
     """Restore each file of an archive from the disk, and delete its source where all of it comes back."""
     with open_archive(out) as archive:
-        for (name, source), report in zip(members.items(), tally.done, strict=True):
+        for report in tally.done:
+            source = report.source
             try:
                 with plain_units(source) as given:
                     units, limits = with_rest(given), iter([image.bound for image in report.images])
                     bounds = [next(limits) if unit.is_image else 0.0 for unit in units]
-                    verify_units(archive.units(name), units, bounds, out)
+                    verify_units(archive.units(members[source]), units, bounds, out)
                 delete(source, before[source], out)
             except RvtoolError as error:
                 tally.fail(source, error, console)
