@@ -57,7 +57,8 @@ from rvtool.data.units import Unit
 from rvtool.errors import DataError, PluginError, RvtoolError
 from rvtool.kinds import Codec
 
-_HELD = 1 << 22  # bytes of a file that waits for its place in the archive; more of them wait on the disk
+_AHEAD = 16  # files that may wait for their place in the archive
+_HELD = 1 << 20  # bytes of one of these that are held in memory, not on the disk
 
 
 def write_archive(  # noqa: PLR0917
@@ -133,7 +134,9 @@ def write_archive(  # noqa: PLR0917
         heap = start + len(header) + rows.nbytes
         file.seek(heap)
         known = b""
-        for number, (source, part) in enumerate(zip(sources, in_order(encoded, sources, side_by_side), strict=True)):
+        for number, (source, part) in enumerate(
+            zip(sources, in_order(encoded, sources, side_by_side, _AHEAD), strict=True)
+        ):
             if isinstance(part, RvtoolError):
                 assert left_out
                 left_out(source, part)
@@ -183,7 +186,7 @@ class _Part:
 
 def _encoded(source: Path, units: Sequence[Unit], job: Job, out: Path) -> _Part:
     """Encode a source, and read again what it has become."""
-    data = SpooledTemporaryFile(_HELD, dir=out.parent)  # noqa: SIM115
+    data = SpooledTemporaryFile(_HELD, dir=str(out.parent))  # noqa: SIM115
     record, images = _write_units(data, units, job)
     check(read_units(data, 0, data.tell(), record, codec=job.codec, path=out), units)
     data.seek(0)

@@ -17,6 +17,8 @@ from rvtool.compressed.tiles import MOST_TILE_BYTES, Box, Grid, in_order, size_o
 from rvtool.errors import ConfigError, DataError, PluginError, RvtoolError
 from rvtool.kinds import Codec
 
+_PIECE = 1 << 16  # pixels
+
 
 @dataclass(frozen=True)
 class Encoded:
@@ -63,31 +65,21 @@ def encode_tiles(
         The codec fails, or does not keep the bound.
     """
 
-    def encode(item: tuple[Box, np.ndarray]) -> tuple[Box, Encoded]:
-        box, tile = item
+    def encode(number: int) -> tuple[Box, Encoded]:
+        box = grid.box(number)
+        tile = pixels.read(box)
         try:
             data = codec.encode(tile, bound)
             back = _decoded(codec, data, tile.shape, tile.dtype)
         except Exception as error:  # a plugin may raise anything
             reason = f"{type(error).__name__}: {error}".splitlines()[0]
             raise PluginError(f"Codec {name} fails at a tile of {tile.dtype} {tile.shape} ({reason}).") from error
-        largest = _largest_error(tile, back, exact=not bound or tile.dtype.kind != "f")
+        largest = largest_error(tile, back, exact=not bound or tile.dtype.kind != "f")
         if not largest <= bound:  # NaN is never within
             raise PluginError(f"Codec {name} does not keep the bound {bound:.4g} (largest error {largest:.4g}).")
         return box, Encoded(data, zlib.crc32(data), pixels_crc32(back), largest)
 
-    return in_order(encode, _cut(pixels, grid), threads)
-
-
-def _cut(pixels: Pixels, grid: Grid) -> Iterator[tuple[Box, np.ndarray]]:
-    """Read the tiles of an image in order, a row of them at once."""
-    across = grid.counts[-1]
-    for first in range(0, grid.count, across):
-        row = pixels.read((*grid.box(first)[:-1], slice(0, grid.shape[-1])))
-        for number in range(first, first + across):
-            box = grid.box(number)
-            yield box, np.ascontiguousarray(row[..., box[-1]])
-        del row  # before the next one is read
+    return in_order(encode, range(grid.count), threads)
 
 
 def _decoded(codec: Codec, data: bytes, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
@@ -97,21 +89,45 @@ def _decoded(codec: Codec, data: bytes, shape: tuple[int, ...], dtype: np.dtype)
     return pixels
 
 
-def _largest_error(one: np.ndarray, other: np.ndarray, exact: bool) -> float:
-    """Return the largest difference, in float64; infinite where the bits had to come back and did not."""
-    bits = f"u{one.itemsize}"
-    differ = one.view(bits) != other.view(bits)
-    if not differ.any():
-        return 0.0
-    if exact:
-        return float("inf")
-    before, after = one[differ].astype(np.float64), other[differ].astype(np.float64)
-    return float(np.abs(before - after).max()) if np.isfinite(before).all() else float("inf")
+def largest_error(one: np.ndarray, other: np.ndarray, exact: bool) -> float:
+    """Return the largest difference of pixels, in float64.
+
+    Parameters
+    ----------
+    one, other
+        Of one shape and type.
+    exact
+        Whether all bits have to be equal.
+
+    Returns
+    -------
+    float
+        Infinite where bits had to be equal and are not: all of NaN and infinities, also where this is not `exact`.
+    """
+    largest, bits = 0.0, f"u{one.itemsize}"
+    for here, there in zip(_pieces(one), _pieces(other), strict=True):
+        differ = here.view(bits) != there.view(bits)
+        if not differ.any():
+            continue
+        before, after = here[differ].astype(np.float64), there[differ].astype(np.float64)
+        if exact or not (np.isfinite(before).all() and np.isfinite(after).all()):
+            return float("inf")
+        largest = max(largest, float(np.abs(before - after).max()))
+    return largest
 
 
 def pixels_crc32(pixels: np.ndarray) -> int:
     """Return the CRC of pixels as FITS stores them."""
-    return zlib.crc32(np.ascontiguousarray(pixels, pixels.dtype.newbyteorder(">")).view(np.uint8).data)
+    crc32 = 0
+    for piece in _pieces(pixels):
+        crc32 = zlib.crc32(piece.astype(piece.dtype.newbyteorder(">")).view(np.uint8).data, crc32)
+    return crc32
+
+
+def _pieces(pixels: np.ndarray) -> Iterator[np.ndarray]:
+    """Cut pixels into pieces, so that what is made of them takes little memory."""
+    flat = pixels.reshape(-1)
+    return (flat[start : start + _PIECE] for start in range(0, flat.size, _PIECE))
 
 
 def codec_named(name: str, model_sha256: str, path: Path) -> Codec:

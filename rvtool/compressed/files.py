@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from math import prod
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO, Any
-
-import numpy as np
 
 from rvtool.compressed.bounds import ErrorBound
 from rvtool.compressed.coding import StoredImage
@@ -38,7 +36,6 @@ __all__ = [
 ]
 
 SUFFIX = ".rv.fits"
-_MOST_JOINED = 1 << 28  # bytes
 
 Progress = Callable[[int], None]
 """Told how many bytes of the file that is read have been done since it was told last; all of them in the end."""
@@ -213,24 +210,11 @@ def _write_pixels(
     file: IO[bytes], image: StoredImage | HeldImage, box: Box, threads: int, step: Callable[[int], None]
 ) -> None:
     target = Pixels(file, file.tell(), size_of(box), image.dtype)
-    for place, part in _joined(image.parts(box, threads), target.shape[-1]):
+    for place, part in image.parts(box, threads):
         target.write(place, part)
         step(part.nbytes)
+        del part  # before the next one is decoded
     file.seek(target.start + target.nbytes)
-
-
-def _joined(parts: Iterable[tuple[Box, np.ndarray]], width: int) -> Iterator[tuple[Box, np.ndarray]]:
-    """Join the parts of a row of tiles, which stand together in the file, unless that takes too much memory."""
-    for place, part in parts:
-        if place[-1].start == 0:
-            small = prod(part.shape[:-1]) * width * part.itemsize <= _MOST_JOINED
-            row = np.empty((*part.shape[:-1], width), part.dtype) if small else None
-        if row is None:
-            yield place, part
-        else:
-            row[..., place[-1]] = part
-            if place[-1].stop == width:
-                yield (*place[:-1], slice(0, width)), row
 
 
 @contextmanager

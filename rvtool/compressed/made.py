@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from rvtool.compressed.bounds import ErrorBound, limit_of
+from rvtool.compressed.coding import largest_error
 from rvtool.compressed.container import is_tiled
 from rvtool.compressed.files import plain_units, read_compressed
 from rvtool.compressed.headers import read_long_text
@@ -99,18 +100,10 @@ def _same_data(one: StoredUnit | StandardUnit, unit: Unit, bound: float) -> bool
     if not one.image:
         return b"".join(one.data()) == b"".join(chunks(unit))
     pixels = Pixels.of(unit)
-    return all(_within(pixels.read(box), part, bound) for box, part in one.image.parts(whole(pixels.shape)))
-
-
-def _within(before: np.ndarray, after: np.ndarray, bound: float) -> bool:
-    """Tell whether all bits are equal but those of finite pixels within the bound."""
-    bits = f"u{before.itemsize}"
-    differ = before.view(bits) != np.ascontiguousarray(after).view(bits)
-    if not differ.any():
-        return True
-    one, other = before[differ].astype(np.float64), after[differ].astype(np.float64)
-    finite = np.isfinite(one).all() and np.isfinite(other).all()
-    return before.dtype.kind == "f" and bool(finite) and float(np.abs(one - other).max()) <= bound
+    exact = not bound or pixels.dtype.kind != "f"
+    return all(
+        largest_error(pixels.read(box), part, exact) <= bound for box, part in one.image.parts(whole(pixels.shape))
+    )
 
 
 def _recorded(stored: Sequence[Unit], path: Path) -> tuple[str, list[tuple[float, float] | None]]:

@@ -64,11 +64,11 @@ class Pixels:
 
     def write(self, box: Box, pixels: np.ndarray) -> None:
         """Put the pixels of a box in their place."""
-        stored = np.ascontiguousarray(pixels, self.dtype)
         with self._lock:
             for offset, index in _runs(self.shape, box):
+                run = np.ascontiguousarray(pixels[index], self.dtype)
                 self.file.seek(self.start + offset * self.dtype.itemsize)
-                self.file.write(memoryview(stored[index].reshape(-1).view(np.uint8)))
+                self.file.write(run.reshape(-1).view(np.uint8).data)
 
 
 class HeldImage:

@@ -113,8 +113,11 @@ def parse_region(text: str) -> Region:
     return Region(ranges)
 
 
-def in_order(work: Callable[[Item], Result], items: Iterable[Item], threads: int) -> Iterator[Result]:
-    """Apply `work` in several threads and give the results in the order of the items, few of them waiting."""
+def in_order(work: Callable[[Item], Result], items: Iterable[Item], threads: int, ahead: int = 1) -> Iterator[Result]:
+    """Apply `work` in several threads and give the results in the order of the items, at most `ahead` of them waiting.
+
+    Those that are still worked on are not among these.
+    """
     if threads <= 1:
         yield from map(work, items)
         return
@@ -126,7 +129,7 @@ def in_order(work: Callable[[Item], Result], items: Iterable[Item], threads: int
         try:
             for item in items:
                 waiting.append(pool.submit(work, item))
-                if len(waiting) > threads + 1:
+                if len(waiting) >= threads + ahead:
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()

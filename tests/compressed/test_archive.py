@@ -12,7 +12,8 @@ from astropy.io import fits
 
 from rvtool.compressed.archive import extract, list_archive, open_archive, write_archive
 from rvtool.compressed.files import ErrorBound, compress_file, decompress_file
-from rvtool.data.units import card
+from rvtool.compressed.members import row_type
+from rvtool.data.units import card, open_units
 from rvtool.errors import ConfigError, DataError, PluginError
 from rvtool_plugins.codecs.standard import RiceConfig
 from rvtool_plugins.codecs.standard.codec import RiceCodec
@@ -102,6 +103,58 @@ def test_names_that_lead_out_of_the_folder_are_refused(sources: list[Path], tmp_
     out.write_bytes(out.read_bytes().replace(b"xxx/abc.fits", b"../../x.fits"))
     with pytest.raises(DataError, match="cannot be the name"):
         extract(out, None, tmp_path / "back")
+
+
+def test_a_source_that_cannot_be_compressed_is_left_out(
+    sources: list[Path], tmp_path: Path, packing: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = type(packing).encode
+
+    def encode(self: Any, tile: np.ndarray, bound: float) -> bytes:
+        return b"" if tile.dtype == np.float64 else real(self, tile, bound)
+
+    monkeypatch.setattr(type(packing), "encode", encode)
+    bad, out = tmp_path / "bad.fits", tmp_path / "all.rv.fits"
+    bad.write_bytes(b"no FITS")
+    given = [bad, *sources, tmp_path / "none.fits"]
+    names = [path.name for path in given]
+    written = set()
+    for threads in (1, 3):
+        failed: dict[Path, Exception] = {}
+        reports = write_archive(
+            given, names, out, packing, None, "packing",
+            overwrite=True, threads=threads, left_out=failed.__setitem__,
+        )  # fmt: skip
+        assert list(failed) == [bad, sources[1], given[-1]]
+        assert "Codec packing fails" in str(failed[sources[1]])
+        written.add(out.read_bytes())
+    assert len(written) == 1
+    kept = [sources[0], *sources[2:]]
+    assert [report.source for report in reports] == kept
+    with fits.open(out, checksum=True) as hdus:
+        assert len(hdus[1].data) == len(kept)
+        assert hdus[1].verify_checksum() == hdus[1].verify_datasum() == 1
+    for path, back in zip(kept, extract(out, None, tmp_path / "back"), strict=True):
+        assert back.read_bytes() == path.read_bytes()
+    with pytest.raises(PluginError, match="Codec packing fails"):
+        write_archive(sources, names[1:-1], out, packing, None, "packing", overwrite=True)
+    with pytest.raises(DataError, match="none of the files"):
+        write_archive([bad], ["a"], out, packing, None, "packing", overwrite=True, left_out=lambda path, error: None)
+
+
+@pytest.mark.parametrize("field", ["offset", "name"])
+def test_files_that_share_bytes_or_a_name_are_refused(
+    field: str, sources: list[Path], tmp_path: Path, packing: Any
+) -> None:
+    out = tmp_path / "all.rv.fits"
+    write_archive(sources[:2], ["a.fits", "b.fits"], out, packing, None, "packing")
+    data = bytearray(out.read_bytes())
+    with open_units(out) as units:
+        rows = np.frombuffer(data, row_type(6), 2, units[1].data_start)  # a view: what is set is set in `data`
+    rows[field][1] = rows[field][0]
+    out.write_bytes(data)
+    with pytest.raises(DataError, match="its table of files is not what was written"):
+        list_archive(out)
 
 
 @pytest.mark.shared
