@@ -96,14 +96,15 @@ def test_all_that_are_installed_are_compared(tmp_path: Path, monkeypatch: pytest
         compare(integers, codec=("jpegxl",))
 
 
-def test_the_gate_makes_no_allowance_for_a_small_image(sky: Path) -> None:
+def test_chance_in_a_small_image_is_no_fault_of_the_codec(sky: Path) -> None:
     codec = component("codec", "jpegls")
     found = judge(
         subject_of(sky), "jpegls", codec.load()(codec.configure({})), "1sigma", ErrorBound(1, in_sigma=True), repeats=1
     )
     assert found.stack
-    assert 0.96 < found.stack.value < 0.98 < found.stack.value + 2 * found.stack.error
-    assert "(standard error)" in found.failures[0]
+    assert found.stack.error > 0.01  # there is no room for enough sources
+    assert 0.02 < abs(found.stack.value - 1) < 0.02 + 3 * (found.stack.error - 0.005)
+    assert not any("stacked flux" in why for why in found.failures)
 
 
 class Clumsy:
