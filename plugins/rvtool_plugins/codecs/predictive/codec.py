@@ -177,12 +177,10 @@ def _some_blocks(tile: np.ndarray) -> np.ndarray:
 
 def _cut(cells: q.Cells, dtype: np.dtype) -> tuple[_Layout, np.ndarray]:
     """Choose cells by the differences of neighbours, and return the numbers in cells."""
-    if cells.kind in (FLOAT32, FLOAT64):
-        values = np.where(cells.special, 0.0, q.from_ordered(cells.number, dtype).astype(np.float64))
-    else:
-        values = cells.number.astype(np.float64)
+    values = _floats(cells, dtype) if cells.kind in (FLOAT32, FLOAT64) else cells.number.astype(np.float64)
     rows = slice(None, None, max(1, values.size // _ENOUGH))  # of all planes: no more tell more
-    some, known = (one.reshape(-1, values.shape[-1])[rows] for one in (values, ~cells.special))
+    some = values.reshape(-1, values.shape[-1])[rows]
+    known = ~cells.special.reshape(-1, values.shape[-1])[rows]
     rough = np.abs(np.diff(some, axis=1))[known[:, 1:] & known[:, :-1]]
     size = float(np.median(rough)) if rough.size else 1.0
     if size == 0 and rough.size:
@@ -193,6 +191,11 @@ def _cut(cells: q.Cells, dtype: np.dtype) -> tuple[_Layout, np.ndarray]:
         return _Layout(0, 2.0**exponent, 0), values * 2.0**-exponent
     below = max(0, exponent - 3) if not cells.seed else 0
     return _Layout(below, 1.0, 0), values * 2.0**-below
+
+
+def _floats(cells: q.Cells, dtype: np.dtype) -> np.ndarray:
+    """Return the pixels that floats' places stand for, 0 where they are special."""
+    return np.where(cells.special, 0.0, q.from_ordered(cells.number, dtype).astype(np.float64))
 
 
 def _fitting(layout: _Layout, cells: q.Cells, variance: float, dtype: np.dtype) -> tuple[_Layout, q.Cells]:
@@ -217,8 +220,7 @@ def _fitting(layout: _Layout, cells: q.Cells, variance: float, dtype: np.dtype) 
 def _inside(cells: q.Cells, layout: _Layout, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
     """Return the cell of each pixel, and where it stands inside."""
     if cells.kind in (FLOAT32, FLOAT64):
-        values = np.where(cells.special, 0.0, q.from_ordered(cells.number, dtype).astype(np.float64))
-        return np.floor(values / layout.step + 0.5).astype(np.int64) - layout.offset, cells.number
+        return np.floor(_floats(cells, dtype) / layout.step + 0.5).astype(np.int64) - layout.offset, cells.number
     if not layout.below:
         return cells.number, _NONE
     shifted = cells.number + ((1 << layout.below) >> 1)
