@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
+import os
 import platform
-import resource
 import statistics
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -29,8 +29,8 @@ def cost(
 
     Time is the median over repeated batches after a warm-up, with the images already on the device and without
     reading or stretching them. Memory is that of a batch of 64: on a GPU the most that was allocated at once, the
-    model included; on a CPU by how much the process grew beyond what it held before, at its highest, in resident
-    memory (0 where the batch fitted into memory that the process had freed but kept).
+    model included; on a CPU the most that PyTorch held at once for the batch, the model and what its libraries use
+    within one operation not counted.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ def cost(
         "trainable_parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
         "parameters_per_training_image": parameters / training_images if training_images else None,
         "peak_memory_mb": memory / 1e6,
-        "memory_is": "allocated on the GPU" if device.type == "cuda" else "growth of resident memory",
+        "memory_is": "allocated on the GPU" if device.type == "cuda" else "allocated by PyTorch",
         "ms_per_image": times,
         "device": device_name(device),
         "threads": torch.get_num_threads(),
@@ -114,19 +114,8 @@ def _peak_memory(call: Callable[[Batch], Any], batch: Batch, device: torch.devic
         call(batch)
         _wait(device)
         return torch.cuda.max_memory_allocated(device)
-    # Linux lets a process lower its own high-water mark to what it holds now; elsewhere growth counts from the
-    # highest that it ever held
-    with contextlib.suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")
-    before = _highest_resident()
-    call(batch)
-    return _highest_resident() - before
-
-
-def _highest_resident() -> int:
-    with contextlib.suppress(OSError):  # getrusage does not forget what the process held before the mark was lowered
-        for line in Path("/proc/self/status").read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
-    unit = 1 if sys.platform == "darwin" else 1024  # bytes on macOS, kibibytes elsewhere (getrusage(2))
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    os.environ.setdefault("KINETO_LOG_LEVEL", "6")  # the profiler would tell that it looked for a GPU and found none
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
+        call(batch)
+    events = sorted(profile.events(), key=lambda event: event.time_range.end)
+    return max(itertools.accumulate((event.self_cpu_memory_usage for event in events), initial=0))

@@ -57,7 +57,7 @@ def page(tmp_path_factory):
                     "trainable_parameters": 1234567,
                     "parameters_per_training_image": None,
                     "peak_memory_mb": 12.3,
-                    "memory_is": "growth of resident memory",
+                    "memory_is": "allocated by PyTorch",
                     "ms_per_image": {"1": 1.5, "64": 0.25},
                     "device": "a processor",
                     "threads": 2,
