@@ -337,7 +337,10 @@ class Augmenter(Protocol):
     """``(batch, generator) -> batch``: batched, on the device of the batch; shape, dtype and unit stay.
 
     `axes` names the axes that it makes sense on. The generator lives on the CPU, so that the draws are the same on
-    every device.
+    every device. Augmenters act on the physical unit, before the stretch, unless the class attribute ``after_stretch``
+    is there and True: then on what the model sees. In either case an unknown pixel is False in the mask, and
+    ``image_statistics (B, 3)`` (and ``target_statistics``) are what the stretch takes from each image: background,
+    noise and peak, in the physical unit.
     """
 
     axes: ClassVar[tuple[str, ...]]

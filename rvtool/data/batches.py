@@ -53,6 +53,7 @@ def prepare(
     fold: int | None = None,
     seed: int = 0,
     crop: int = 0,
+    resize: int = 0,
     limit: int = 0,
     progress: Progress | None = None,
 ) -> Material:
@@ -68,8 +69,8 @@ def prepare(
         Make this fold the test part (see `rvtool.data.splits.split_by_fold`); None keeps the dataset's splits.
     seed
         Of the choice of images that validate where a fold is held out, and that stay where there is a limit.
-    crop
-        Central square to keep, px.
+    crop, resize
+        Central square to keep, and the side to which it is then resampled, px; 0 keeps all, or its pixels.
     limit
         Training images to keep, the classes in proportion; 0 keeps all.
     progress
@@ -82,7 +83,7 @@ def prepare(
     DataError
         No image can be used.
     """
-    image = open_pack(dataset, crop, progress=progress)
+    image = open_pack(dataset, crop, progress=progress, resize=resize)
     target = open_pack(dataset, side="target", progress=progress) if "target_path" in dataset else None
     labels, names = None, tuple(classes or ())
     if label_column is not None:
@@ -107,7 +108,7 @@ def prepare(
         split[rows[~kept]] = ""
     counts = () if labels is None else tuple(int(n) for n in np.bincount(
         labels[(split == "train") & (labels >= 0)], minlength=len(names)))  # fmt: skip
-    sides = [read_side(dataset.info.get("image", {}), *image.pixels.shape[1:])]
+    sides = [read_side(dataset.info.get("image", {}), *image.pixels.shape[1:], zoom=crop / resize if resize else 1.0)]
     if target is not None:
         sides.append(read_side(dataset.info.get("target", {}), *target.pixels.shape[1:]))
     info = DataInfo(*sides, label_column=label_column or "", classes=names, class_counts=counts)  # type: ignore[arg-type, misc]
@@ -187,6 +188,11 @@ class Loader:
         return batch
 
 
+def stack(images: Sequence[Batch], device: torch.device) -> Batch:
+    """Make a raw batch of raw images (`rvtool.runs.run.Run.raw`)."""
+    return {name: torch.stack([image[name] for image in images]).to(device) for name in images[0]}
+
+
 @dataclass(frozen=True)
 class Prepare:
     """Turns a raw batch on the device into what a model sees: mask, augmentation in physical units, stretch."""
@@ -196,7 +202,10 @@ class Prepare:
     augmenters: Sequence[Augmenter] = ()
 
     def __call__(self, raw: Batch, augment: bool = False) -> Batch:
-        """Prepare a batch; unknown pixels become 0 after the stretch, and False in the mask."""
+        """Prepare a batch; unknown pixels become 0 after the stretch, and False in the mask.
+
+        Augmenters act in their order, but those that want what the model sees (``after_stretch``) after the stretch.
+        """
         batch = dict(raw)
         draw = batch.pop("draw", None)
         for side, mask in (("image", "mask"), ("target", "target_mask")):
@@ -204,14 +213,18 @@ class Prepare:
                 pixels = batch[side].float()
                 batch[mask] = torch.isfinite(pixels).all(dim=1, keepdim=True)  # (B, 1, H, W)
                 batch[side] = torch.where(batch[mask], pixels, torch.zeros_like(pixels))
-        if augment and draw is not None:
-            generator = torch.Generator().manual_seed(int(draw))
-            for augmenter in self.augmenters:
+        augmenters = self.augmenters if augment and draw is not None else ()
+        late = [augmenter for augmenter in augmenters if getattr(augmenter, "after_stretch", False)]
+        generator = torch.Generator().manual_seed(0 if draw is None else int(draw))
+        for augmenter in augmenters:
+            if augmenter not in late:
                 batch = augmenter(batch, generator)
         for side, mask, stretch in (("image", "mask", self.image), ("target", "target_mask", self.target)):
             if side in batch and stretch is not None:
                 stretched = stretch.apply(batch[side], batch[f"{side}_statistics"])
                 batch[side] = torch.where(batch[mask], stretched, torch.zeros_like(stretched))
+        for augmenter in late:
+            batch = augmenter(batch, generator)
         return batch
 
     def batches(self, material: Material, rows: np.ndarray, batch_size: int, device: torch.device) -> Iterator[Batch]:

@@ -287,12 +287,13 @@ def write_side(side: Side) -> dict[str, Any]:
     return {**described, "channels": side.channels, "height": side.height, "width": side.width}
 
 
-def read_side(side: Mapping[str, Any], channels: int, height: int, width: int) -> Side:
-    """Return what a model is told of a side, at the size that the stretch gives."""
+def read_side(side: Mapping[str, Any], channels: int, height: int, width: int, *, zoom: float = 1.0) -> Side:
+    """Return what a model is told of a side, at the size that the stretch gives; `zoom` is what it makes of a pixel."""
     beam = None
     if "beam_major_arcsec" in side:
         beam = Beam(side["beam_major_arcsec"], side["beam_minor_arcsec"], side.get("beam_angle_deg", 0.0))
-    return Side(channels, height, width, side.get("axes", "sky"), side.get("unit", ""), side.get("pixel_arcsec"), beam)
+    pixel = side["pixel_arcsec"] * zoom if side.get("pixel_arcsec") else None
+    return Side(channels, height, width, side.get("axes", "sky"), side.get("unit", ""), pixel, beam)
 
 
 def with_splits(

@@ -51,7 +51,12 @@ class Pack:
 
 
 def open_pack(
-    dataset: Dataset, crop: int = 0, side: str = "image", progress: Callable[[int, int], None] | None = None
+    dataset: Dataset,
+    crop: int = 0,
+    side: str = "image",
+    progress: Callable[[int, int], None] | None = None,
+    *,
+    resize: int = 0,
 ) -> Pack:
     """Open the pack of a dataset, making it first where it does not exist yet.
 
@@ -63,6 +68,8 @@ def open_pack(
         ``"image"`` or ``"target"``.
     progress
         Called with images done and images in all.
+    resize
+        Side to which the crop is resampled, px; 0 keeps its pixels.
 
     Raises
     ------
@@ -70,11 +77,11 @@ def open_pack(
         Half of the images or more differ in shape from the rest and no crop is set, or in channels; none can be read;
         or the disk is full.
     """
-    place = cache_folder() / "packs" / f"{dataset.pixels_digest[:24]}-{side}-{crop}-v{PACK_FORMAT}"
+    place = cache_folder() / "packs" / f"{dataset.pixels_digest[:24]}-{side}-{_frame(crop, resize)}-v{PACK_FORMAT}"
     if not (place / "pack.json").exists():
         partial = place.with_name(f"{place.name}.{uuid.uuid4().hex[:8]}.partial")
         try:
-            _make(dataset, crop, side, partial, progress)
+            _make(dataset, crop, resize, side, partial, progress=progress)
             with suppress(FileExistsError, OSError):  # another process may have made it meanwhile: its pack is as good
                 os.rename(partial, place)
         except OSError as error:
@@ -86,13 +93,18 @@ def open_pack(
     return Pack(pixels, np.load(place / "statistics.npy"), {int(k): v for k, v in facts["failures"].items()})
 
 
+def _frame(crop: int, resize: int) -> str:
+    return f"{crop}to{resize}" if resize else str(crop)
+
+
 def _make(
     dataset: Dataset,
     crop: int,
+    resize: int,
     side: str,
     place: Path,
-    progress: Callable[[int, int], None] | None,
     *,
+    progress: Callable[[int, int], None] | None,
     shape: tuple[int, ...] = (),
 ) -> None:
     """Write a pack of the images of one shape: the first image's, and if most have another, anew with that."""
@@ -116,14 +128,15 @@ def _make(
             odd = odd or failures[row]
             continue
         if pixels is None:
-            dtype = np.uint8 if image.data.dtype == np.uint8 else np.float32
-            pixels = _reserve(place / "pixels.npy", dtype, (len(dataset), *shape))
+            dtype = np.uint8 if image.data.dtype == np.uint8 and not resize else np.float32
+            size = (resize, resize) if resize else shape[1:]
+            pixels = _reserve(place / "pixels.npy", dtype, (len(dataset), shape[0], *size))
         exact = image.data.dtype == np.uint8 and min(image.data.shape[1:]) >= min(shape[1:])
         if pixels.dtype == np.uint8 and not exact:  # NaN and other types need floats: what is there is kept
             pixels = _as_float(place, pixels)
         data = image.data if pixels.dtype == np.uint8 else image.data.astype(np.float32)
         try:
-            pixels[row], statistics[row] = cut(data, shape[1], shape[2])
+            pixels[row], statistics[row] = cut(data, shape[1], shape[2], resize)
         except DataError as error:
             failures[row] = f"{image.path} {error}"
     if pixels is None:
@@ -134,7 +147,7 @@ def _make(
         raise DataError(odd)
     if usual != shape:
         shutil.rmtree(place)
-        return _make(dataset, crop, side, place, progress, shape=usual)
+        return _make(dataset, crop, resize, side, place, progress=progress, shape=usual)
     for row in failures:
         pixels[row] = 0
     pixels.flush()

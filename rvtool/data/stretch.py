@@ -14,6 +14,7 @@ from typing import Literal
 import numpy as np
 import torch
 from pydantic import Field
+from torch.nn import functional
 
 from rvtool.config import Config
 from rvtool.errors import DataError
@@ -26,7 +27,11 @@ class Stretch(Config):
     """How brightness becomes a network's input."""
 
     crop: int = Field(0, ge=0, description="Central square to keep, px; smaller images are padded. 0 keeps the image.")
-    clip_sigma: float = Field(0.0, ge=0, description="Pixels below background + this many sigma become background.")
+    resize: int = Field(0, ge=0, description="Side to which the crop is then resampled, px. 0 keeps its pixels.")
+    clip_sigma: float = Field(0.0, ge=0, description="Pixels below background + this many sigma are clipped.")
+    clip_to: Literal["background", "level"] = Field(
+        "background", description="What clipped pixels become: the background, or the level of the clip."
+    )
     kind: Literal["linear", "sqrt", "asinh"] = Field("asinh", description="Curve from scaled brightness to input.")
     softening: float = Field(
         0.1, gt=0, description="Brightness, as a fraction of the scale, where asinh turns from linear to logarithmic."
@@ -68,7 +73,8 @@ class FittedStretch:
         background, noise, scale = self._terms(statistics)
         value = image - background
         if self.settings.clip_sigma > 0:
-            value = torch.where(value < self.settings.clip_sigma * noise, torch.zeros_like(value), value)
+            level = self.settings.clip_sigma * noise
+            value = torch.where(value < level, level * (self.settings.clip_to == "level"), value)
         value = value / scale
         soft = self.settings.softening
         if self.settings.kind == "sqrt":
@@ -123,18 +129,20 @@ def fit(settings: Stretch, statistics: np.ndarray) -> FittedStretch:
     return FittedStretch(settings, float(np.median(positive)) if positive.size else 1.0)
 
 
-def cut(image: np.ndarray, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+def cut(image: np.ndarray, height: int, width: int, resize: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Bring one image to a shape, and measure it there: the same for training and for predicting.
 
     Parameters
     ----------
     image
         ``(C, H, W)``, physical unit.
+    resize
+        Side to which the square is then resampled, px; 0 keeps its pixels.
 
     Returns
     -------
-    pixels : (C, height, width)
-        As `fit_to` gives.
+    pixels : (C, height, width), or (C, resize, resize) float32
+        As `fit_to` and `resample` give.
     statistics : (3,)
         As `STATISTICS`.
 
@@ -144,6 +152,8 @@ def cut(image: np.ndarray, height: int, width: int) -> tuple[np.ndarray, np.ndar
         No pixel is known.
     """
     pixels = fit_to(image, height, width)
+    if resize:
+        pixels = resample(pixels, resize)
     known = np.isfinite(pixels).all(axis=0)  # (height, width)
     if not known.any():
         raise DataError("has not one known pixel (all NaN); leave it out.")
@@ -182,3 +192,16 @@ def fit_to(image: np.ndarray, height: int, width: int) -> np.ndarray:
         source.append(slice((have - size) // 2, (have - size) // 2 + size))
     out[:, target[0], target[1]] = image[:, source[0], source[1]]
     return out
+
+
+def resample(image: np.ndarray, side: int) -> np.ndarray:
+    """Resample ``(C, H, W)`` to a square, keeping brightness; a pixel is NaN where less than half of it is known."""
+    pixels = torch.from_numpy(np.ascontiguousarray(image, np.float32))[None]
+    known = torch.isfinite(pixels).float()
+
+    def shrink(values: torch.Tensor) -> torch.Tensor:
+        return functional.interpolate(values, (side, side), mode="bilinear", antialias=True)
+
+    share = shrink(known)
+    mean = shrink(torch.where(known > 0, pixels, 0.0)) / share
+    return torch.where(share < 0.5, torch.nan, mean)[0].numpy()

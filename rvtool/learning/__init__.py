@@ -1,4 +1,4 @@
-"""What every model shares: `Model`, `Classifier`, losses by role, schedules, averaged weights, randomness.
+"""What every model shares: `Model`, `Classifier`, losses by role, schedules, averages, pretrained weights, randomness.
 
 Everything is loaded on first use, so that a plugin's ``__init__`` may import `ModelConfig` without loading torch.
 """
@@ -14,10 +14,23 @@ if TYPE_CHECKING:
     from rvtool.learning.losses import Losses as Losses
     from rvtool.learning.losses import compose as compose
     from rvtool.learning.model import Model as Model
+    from rvtool.learning.pretrained import PretrainedConfig as PretrainedConfig
+    from rvtool.learning.pretrained import load_pretrained as load_pretrained
     from rvtool.learning.randomness import Randomness as Randomness
     from rvtool.learning.schedule import Schedule as Schedule
 
-__all__ = ["EMA", "Classifier", "Losses", "Model", "ModelConfig", "Randomness", "Schedule", "compose"]
+__all__ = [
+    "EMA",
+    "Classifier",
+    "Losses",
+    "Model",
+    "ModelConfig",
+    "PretrainedConfig",
+    "Randomness",
+    "Schedule",
+    "compose",
+    "load_pretrained",
+]
 
 _HOMES = {
     "Classifier": "rvtool.learning.classifier",
@@ -25,9 +38,11 @@ _HOMES = {
     "Losses": "rvtool.learning.losses",
     "Model": "rvtool.learning.model",
     "ModelConfig": "rvtool.learning.config",
+    "PretrainedConfig": "rvtool.learning.pretrained",
     "Randomness": "rvtool.learning.randomness",
     "Schedule": "rvtool.learning.schedule",
     "compose": "rvtool.learning.losses",
+    "load_pretrained": "rvtool.learning.pretrained",
 }
 
 

@@ -28,6 +28,8 @@ class Classifier(Model):
     head
         Name of the layer within `network` that makes logits of features (``"head"``); its input is what
         `features` returns.
+    invariant
+        Whether an image turned by quarters or mirrored gets the very same answer, so that it need not be asked again.
 
     Raises
     ------
@@ -38,6 +40,7 @@ class Classifier(Model):
     task = "classification"
     roles: ClassVar[dict[str, tuple[str, ...]]] = {"classification": ("cross-entropy",)}
     monitor = ("val/accuracy", "max")
+    invariant: ClassVar[bool] = False
     head: ClassVar[str] = "head"
     network: nn.Module
 
@@ -85,16 +88,21 @@ class Classifier(Model):
     @torch.no_grad()
     def predict(self, batch: Batch) -> Tensor:
         """Return class probabilities ``(B, K)``, in the order of ``data.classes``."""
-        return self(batch["image"]).softmax(dim=1)
+        return self.examine(batch)[0]
 
     @torch.no_grad()
     def features(self, batch: Batch) -> Tensor:
         """Return what the last layer sees, ``(B, F)``: the domain features of this classifier."""
+        return self.examine(batch)[1]
+
+    @torch.no_grad()
+    def examine(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return what `predict` and `features` give, of one pass."""
         seen: list[Tensor] = []
         layer = self.network.get_submodule(self.head)
         handle = layer.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
         try:
-            self(batch["image"])
+            logits = self(batch["image"])
         finally:
             handle.remove()
-        return seen[0].flatten(1)
+        return logits.softmax(dim=1), seen[0].flatten(1)

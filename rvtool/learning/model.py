@@ -69,6 +69,18 @@ class Model(LightningModule):
         self.accumulate = 1
         self.clip = 0.0
 
+    def start(self) -> str:
+        """Do what belongs to the beginning of a training only, such as loading pretrained weights.
+
+        `rvtool train` calls this once, on the fresh model, before the first step; a run that goes on from a checkpoint
+        or is opened to judge and predict never does, so that files which were needed here may be gone by then.
+
+        Returns
+        -------
+        One line to tell of it; empty where there is nothing to tell.
+        """
+        return ""
+
     def configure_optimizers(self) -> Any:
         """Make AdamW with the config's learning rate, decaying matrices and kernels only."""
         return torch.optim.AdamW(decay_groups(self, self.config.weight_decay), lr=self.config.learning_rate)

@@ -134,6 +134,34 @@ def classes_section(metrics: Mapping[str, Any]) -> Markup:
     return section("Each class", table(("Class", "Images", "Precision", "Recall", "F1"), rows))
 
 
+def sets_section(sets: Mapping[str, Any]) -> Markup:
+    """What `rvtool.report.verdicts.judge_sets` counted."""
+    rows = [
+        ("Asked to hold the true class", f"{sets['asked']:.0%}"),
+        ("Hold it", f"{sets['covered']:.1%} (95 % interval {sets['low']:.1%} to {sets['high']:.1%})"),
+        ("Classes in a set, mean", f"{sets['mean_classes']:.2f}"),
+        ("Sets of one class", f"{sets['single']:.0%}"),
+        ("Validation images that they rest on", str(sets["validation_images"])),
+    ]
+    return section("Sets of classes", table((), rows))
+
+
+def robustness_section(robustness: Mapping[str, Any]) -> Markup:
+    """What disturbed images cost."""
+    rows = [
+        (
+            row["kind"],
+            number(row["balanced_accuracy"]),
+            number(row["difference"], sign=True),
+            span(row["low"], row["high"], sign=True),
+            f"{row['changed']:.1%}",
+        )
+        for row in robustness["kinds"]
+    ]
+    heads = ("Image", "Balanced accuracy", "Difference", "95 % interval", "Answers that change")
+    return section(f"Robustness, on {robustness['images']} images", table(heads, rows))
+
+
 def cost_section(cost: Mapping[str, Any]) -> Markup:
     """What `rvtool.report.cost.cost` measured."""
     each = cost["parameters_per_training_image"]

@@ -8,7 +8,8 @@ References
 Brier (1950), Monthly Weather Review 78, 1. Efron (1979), Ann. Statist. 7, 1 (bootstrap). Field & Welsh (2007),
 J. R. Statist. Soc. B 69, 369 (resampling whole groups). Mann & Whitney (1947), Ann. Math. Statist. 18,
 50, and Hanley & McNeil (1982), Radiology 143, 29 (area under the ROC curve from ranks). Guo et al. (2017),
-arXiv:1706.04599 (calibration error).
+arXiv:1706.04599 (calibration error), its bins of equal mass as Nixon et al. (2019), arXiv:1904.01685. El-Yaniv & Wiener
+(2010), J. Mach. Learn. Res. 11, 1605 (answering only the surest).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import NamedTuple
 import numpy as np
 
 CALIBRATION_BINS = 15
+SELECTED = 0.7  # share of the images that are answered where the least sure are not
 SMALLEST_PROBABILITY = float(np.finfo(np.float32).eps)  # models answer in 32-bit floats
 CHUNK_WEIGHTS = 2_000_000  # weights held at once: 16 MB
 
@@ -34,6 +36,9 @@ class Metric(NamedTuple):
 
 METRICS = {
     "accuracy": Metric("Accuracy", True, "Share of images whose most probable class is the true one."),
+    "balanced_accuracy": Metric(
+        "Balanced accuracy", True, "Mean over the classes that occur of the share of their images that is found."
+    ),
     "macro_f1": Metric(
         "Macro-F1",
         True,
@@ -52,10 +57,15 @@ METRICS = {
     "ece": Metric(
         "ECE",
         False,
-        f"Expected calibration error: |accuracy - mean top probability| in {CALIBRATION_BINS} equal bins of the top"
-        " probability, averaged with the share of images in each. Never negative, so resamples sit above it: their mean"
-        " distance from it is taken off its interval.",
+        f"Expected calibration error: |accuracy - mean top probability| in {CALIBRATION_BINS} bins of the top"
+        " probability that hold equally many images, averaged with the share of images in each. Never negative, so"
+        " resamples sit above it: their mean distance from it is taken off its interval.",
         is_biased=True,
+    ),
+    "selective_accuracy": Metric(
+        f"Accuracy of the surest {SELECTED:.0%}",
+        True,
+        f"Accuracy of the {SELECTED:.0%} of the images whose top probability is highest.",
     ),
 }
 
@@ -104,8 +114,24 @@ def auroc(score: np.ndarray, positive: np.ndarray, weights: np.ndarray) -> np.nd
 
 
 def calibration_bins(confidence: np.ndarray) -> np.ndarray:
-    """Return the bin of each top probability: bin m holds m/15 < p <= (m+1)/15 (Guo et al. 2017, section 2)."""
-    return np.clip(np.ceil(confidence * CALIBRATION_BINS).astype(int) - 1, 0, CALIBRATION_BINS - 1)
+    """Return the bin of each top probability: bins of equally many images, where equal probabilities share one."""
+    edges = np.quantile(confidence, np.arange(1, CALIBRATION_BINS) / CALIBRATION_BINS, method="inverted_cdf")
+    return np.searchsorted(edges, confidence, side="left")
+
+
+def selective_accuracy(confidence: np.ndarray, correct: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Accuracy of the surest images that together hold `SELECTED` of the weight, ``(R,)``.
+
+    Of images that are equally sure, where not all fit, each counts in part.
+    """
+    order = np.argsort(-confidence, kind="stable")
+    ties = np.flatnonzero(np.r_[True, np.diff(confidence[order]) != 0])
+    ordered = weights[:, order]  # (R, N)
+    mass = np.add.reduceat(ordered, ties, axis=1)  # (R, T)
+    right = np.add.reduceat(ordered * correct[order], ties, axis=1)
+    wanted = SELECTED * mass.sum(axis=1)
+    room = np.clip(wanted[:, None] - (np.cumsum(mass, axis=1) - mass), 0, mass)
+    return np.divide(room * right, mass, out=np.zeros_like(mass), where=mass > 0).sum(axis=1) / wanted
 
 
 def scores(labels: np.ndarray, probabilities: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:
@@ -133,6 +159,7 @@ def scores(labels: np.ndarray, probabilities: np.ndarray, weights: np.ndarray) -
     support = weights @ truth.astype(float)
     by_class = class_scores(weights @ (truth & correct[:, None]).astype(float), answered, support)
     occurs = answered + support > 0
+    there = support > 0
 
     areas = np.stack([auroc(probabilities[:, k], truth[:, k], weights) for k in kinds], axis=1)  # (R, K)
     defined = np.isfinite(areas)
@@ -143,11 +170,13 @@ def scores(labels: np.ndarray, probabilities: np.ndarray, weights: np.ndarray) -
     area = np.divide(np.where(defined, areas, 0).sum(axis=1), count, out=np.full(len(total), np.nan), where=count > 0)
     return {
         "accuracy": weights @ correct / total,
+        "balanced_accuracy": (by_class["recall"] * there).sum(axis=1) / there.sum(axis=1),
         "macro_f1": (by_class["f1"] * occurs).sum(axis=1) / occurs.sum(axis=1),
         "auroc": area,
         "nll": weights @ surprise / total,
         "brier": weights @ ((probabilities - truth) ** 2).sum(axis=1) / total,
         "ece": np.abs(weights @ gap).sum(axis=1) / total,  # sum over bins of n_b/N |acc_b - conf_b|
+        "selective_accuracy": selective_accuracy(confidence, correct, weights),
         **by_class,
     }
 

@@ -70,6 +70,23 @@ def _style(name: str, row: Mapping[str, Any]) -> str | None:
     return "red" if worse else None
 
 
+def robustness_table(robustness: Mapping[str, Any]) -> Table:
+    """Tabulate what disturbed images cost."""
+    table = Table(title=f"robustness, on {robustness['images']} images", title_justify="left")
+    table.add_column("image")
+    for heading in ("balanced accuracy", "difference", "95 % interval", "answers that change"):
+        table.add_column(heading, justify="right")
+    for row in robustness["kinds"]:
+        table.add_row(
+            row["kind"],
+            number(row["balanced_accuracy"]),
+            number(row["difference"], sign=True),
+            span(row["low"], row["high"], sign=True),
+            f"{row['changed']:.1%}",
+        )
+    return table
+
+
 def class_table(metrics: Mapping[str, Any]) -> Table:
     """Tabulate precision, recall and F1 of each class with their intervals."""
     table = Table(title="each class (95 % intervals)", title_justify="left")

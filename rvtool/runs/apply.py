@@ -1,18 +1,23 @@
-"""Asking a trained classifier: where it computes, and what it answers."""
+"""Asking trained classifiers: where they compute, how they are asked, and what they answer."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from torch import Tensor, nn
 
 from rvtool.errors import ConfigError
+from rvtool.runs.calibration import Calibration, together
 
 if TYPE_CHECKING:
     from rvtool.kinds import Batch
     from rvtool.runs.run import Run
+
+ON_THE_SKY = ("image", "mask", "condition", "condition_mask")
 
 
 def choose_device(name: str) -> torch.device:
@@ -48,8 +53,46 @@ def check_classifies(run: Run) -> None:
         )
 
 
-def probabilities(run: Run, batches: Iterable[Batch], moved: Callable[[int], None] = lambda done: None) -> np.ndarray:
-    """Return a classifier's probabilities of prepared batches.
+def check_alike(runs: Sequence[Run]) -> None:
+    """Refuse an ensemble whose members know different classes.
+
+    Raises
+    ------
+    ConfigError
+        Two of them differ.
+    """
+    for run in runs[1:]:
+        if run.data.classes != runs[0].data.classes:
+            raise ConfigError(f"{runs[0].name} and {run.name} know different classes and make no ensemble.")
+
+
+@dataclass(frozen=True)
+class Asking:
+    """How a classifier is asked.
+
+    Attributes
+    ----------
+    symmetries
+        Whether its answer is the mean over the eight turns and mirror images of an image of the sky, which has no
+        up and no left; a model that gives the same answer to all of them is asked once.
+    dropout_passes
+        How often each image is asked with dropout on (Gal & Ghahramani 2016, arXiv:1506.02142); 0: once, without.
+    """
+
+    symmetries: bool = True
+    dropout_passes: int = 0
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a classifier said of images: probabilities ``(N, K)``, and its features ``(N, F)`` where it shows them."""
+
+    probabilities: np.ndarray
+    features: np.ndarray | None
+
+
+def ask(run: Run, batches: Iterable[Batch], asking: Asking, moved: Callable[[int], None] = lambda done: None) -> Said:
+    """Ask a classifier of prepared batches.
 
     Parameters
     ----------
@@ -60,13 +103,89 @@ def probabilities(run: Run, batches: Iterable[Batch], moved: Callable[[int], Non
 
     Returns
     -------
-    (N, K) float64, in the order of ``run.data.classes``.
+    Probabilities in the order of ``run.data.classes``, not yet calibrated; double precision.
     """
-    parts = [np.empty((0, len(run.data.classes)))]
+    model = run.model
+    around = asking.symmetries and run.data.image.axes == "sky" and not getattr(model, "invariant", False)
+    dropping = [module for module in model.modules() if isinstance(module, nn.Dropout)] if asking.dropout_passes else []
+    if asking.dropout_passes and not dropping:
+        raise ConfigError(f"{run.name} has no dropout, so passes with dropout say nothing; leave them out.")
+    answers, seen = [np.empty((0, len(run.data.classes)))], []
     done = 0
     with torch.inference_mode():
         for batch in batches:
-            parts.append(run.model.predict(batch).double().cpu().numpy())
-            done += len(parts[-1])
+            views = list(symmetries(batch)) if around else [batch]
+            for module in dropping:
+                module.train()
+            told = [_examine(model, view) for view in views for _ in range(max(asking.dropout_passes, 1))]
+            for module in dropping:
+                module.eval()
+            answers.append(torch.stack([one[0] for one in told]).mean(dim=0).cpu().numpy())
+            features = [one[1] for one in told if one[1] is not None]
+            if features:
+                seen.append(torch.stack(features).mean(dim=0).cpu().numpy())
+            done += len(answers[-1])
             moved(done)
-    return np.concatenate(parts)
+    return Said(np.concatenate(answers), np.concatenate(seen) if seen else None)
+
+
+def _examine(model: Any, batch: Batch) -> tuple[Tensor, Tensor | None]:
+    if hasattr(model, "examine"):
+        probabilities, features = model.examine(batch)
+        return probabilities.double(), features.double()
+    return model.predict(batch).double(), None
+
+
+def symmetries(batch: Batch) -> Iterator[Batch]:
+    """Give a batch in the turns and mirror images of a square; of oblong images in the four that keep their shape."""
+    height, width = batch["image"].shape[-2:]
+    for mirrored in (False, True):
+        for quarters in range(4) if height == width else (0, 2):
+            view = dict(batch)
+            for name in ON_THE_SKY:
+                if name in batch and batch[name].ndim == 4:
+                    image = batch[name].flip(-1) if mirrored else batch[name]
+                    view[name] = torch.rot90(image, quarters, (-2, -1))
+            yield view
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What one classifier or an ensemble concludes.
+
+    Attributes
+    ----------
+    probabilities
+        (N, K), calibrated where the runs have kept their answers on validation images.
+    calibration
+        With which; None where there is none.
+    distance
+        (N,), how far each image lies from those of the training: above 1 is unusual (`rvtool.runs.familiar`). The
+        mean over an ensemble's members; None where a run shows no features.
+    """
+
+    probabilities: np.ndarray
+    calibration: Calibration | None
+    distance: np.ndarray | None
+
+    @property
+    def entropy(self) -> np.ndarray:
+        """(N,), -sum p ln p, in nats: 0 sure, ln K undecided."""
+        return -(self.probabilities * np.log(np.maximum(self.probabilities, np.finfo(float).tiny))).sum(axis=1)
+
+
+def conclude(runs: Sequence[Run], said: Sequence[Said]) -> Verdict:
+    """Put together what the members of an ensemble, or one classifier, said of the same images."""
+    mean = np.mean([one.probabilities for one in said], axis=0)
+    kept = [run.calibration for run in runs]
+    calibration = together([one for one in kept if one is not None]) if None not in kept else None
+    distances = [
+        run.familiar.distance(one.features)
+        for run, one in zip(runs, said, strict=True)
+        if run.familiar is not None and one.features is not None
+    ]
+    return Verdict(
+        mean if calibration is None else calibration.apply(mean),
+        calibration,
+        np.mean(distances, axis=0) if len(distances) == len(runs) else None,
+    )

@@ -6,6 +6,7 @@ Ids do not tell an image (every simulated dataset counts from 0), nor do paths (
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -76,10 +77,10 @@ def read_known(folder: Path) -> Known:
     return Known(pq.read_table(folder / FILE))
 
 
-def contents(material: Material) -> list[bytes]:
-    """Hash the pixels of each row as the model sees them before the stretch, and those of its target."""
+def contents(material: Material, rows: Iterable[int] | None = None) -> list[bytes]:
+    """Hash the pixels of rows (None: all) as the model sees them before the stretch, and those of their targets."""
     hashes = []
-    for row in range(len(material.dataset)):
+    for row in range(len(material.dataset)) if rows is None else rows:
         digest = hashlib.blake2b(material.image.pixels[row].astype(np.float32).tobytes(), digest_size=16)
         if material.target is not None:
             digest.update(material.target.pixels[row].astype(np.float32).tobytes())

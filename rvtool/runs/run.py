@@ -13,11 +13,14 @@ from typing import TYPE_CHECKING, Any
 from rvtool import plugins
 from rvtool.data.files import unused
 from rvtool.errors import DataError
-from rvtool.kinds import Beam, DataInfo, Side
+from rvtool.kinds import Batch, Beam, DataInfo, Side
 
 if TYPE_CHECKING:
     from rvtool.data.batches import Material, Prepare
+    from rvtool.data.fits import Image
     from rvtool.data.stretch import FittedStretch
+    from rvtool.runs.calibration import Calibration
+    from rvtool.runs.familiar import Familiar
     from rvtool.runs.known import Known
 
 
@@ -112,6 +115,47 @@ class Run:
 
         return read_known(self.path)
 
+    @cached_property
+    def calibration(self) -> Calibration | None:
+        """A classifier's answers on its validation images; None where it has kept none."""
+        from rvtool.runs.calibration import read_calibration
+
+        return read_calibration(self.path, self.data.classes)
+
+    @cached_property
+    def familiar(self) -> Familiar | None:
+        """Where a classifier's training images lie; None where it has not kept it."""
+        from rvtool.runs.familiar import read_familiar
+
+        return read_familiar(self.path)
+
+    def raw(self, image: Image) -> Batch:
+        """Bring an image to the size that the model was trained on, as training did: one image of a raw batch.
+
+        Raises
+        ------
+        DataError
+            Its channels or size do not fit, or it has no known pixel.
+        """
+        import numpy as np
+        import torch
+
+        from rvtool.data.stretch import cut
+
+        side, stretch = self.data.image, self.stretch.settings
+        have, want = image.data.shape, (side.channels, side.height, side.width)
+        if have[0] != want[0] or (not stretch.crop and have != want):
+            raise DataError(
+                f"{image.path} has {have[0]} channels of {have[2]}x{have[1]} px, and the model was trained on"
+                f" {want[0]} of {want[2]}x{want[1]} px."
+            )
+        height, width = (stretch.crop, stretch.crop) if stretch.crop else want[1:]
+        try:
+            pixels, statistics = cut(image.data.astype(np.float32), height, width, stretch.resize)
+        except DataError as error:
+            raise DataError(f"{image.path}, plane {image.plane}, {error}") from None
+        return {"image": torch.from_numpy(pixels), "image_statistics": torch.from_numpy(statistics)}
+
     def material(self, data: Path | str | None = None) -> Material:
         """Make a dataset ready for this model.
 
@@ -138,6 +182,7 @@ class Run:
             label_column=column if column and column in dataset else None,
             classes=self.data.classes,
             crop=self.stretch.settings.crop,
+            resize=self.stretch.settings.resize,
         )
         for have, want in ((material.info.image, self.data.image), (material.info.target, self.data.target)):
             if have and want and (have.channels, have.height, have.width) != (want.channels, want.height, want.width):

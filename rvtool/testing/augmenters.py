@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 
 from rvtool.component import Component
+from rvtool.data.stretch import measure
 from rvtool.kinds import Augmenter, Batch, DataInfo
 from rvtool.testing.examples import example_batch, example_data, own_randomness
 
@@ -37,7 +39,9 @@ def check_augmenter(
     augmenter = component.load()(component.configure(settings), data)
     assert isinstance(augmenter, Augmenter), f"{name} needs the attribute 'axes' and (batch, generator) -> batch."
     assert augmenter.axes and set(augmenter.axes) <= AXES, f"{name}: axes are {augmenter.axes}; known: {sorted(AXES)}."
-    batch = example_batch(data)
+    late = getattr(augmenter, "after_stretch", False)
+    assert isinstance(late, bool), f"{name}: 'after_stretch' says whether it acts after the stretch, True or False."
+    batch = _training_batch(data)
     before = {key: value.clone() for key, value in batch.items()}
     with own_randomness(name):
         first = augmenter(batch, _generator(0))
@@ -53,6 +57,18 @@ def check_augmenter(
     for moved in (first, *others):
         _check_shapes(name, before, moved)
     _check_mask(name, augmenter, batch)
+
+
+def _training_batch(data: DataInfo) -> Batch:
+    """Make an example with the statistics of each image, which training batches have besides."""
+    batch = example_batch(data)
+    for side, mask in (("image", "mask"), ("target", "target_mask")):
+        if side in batch:
+            measured = [
+                measure(image.numpy(), known[0].numpy()) for image, known in zip(batch[side], batch[mask], strict=True)
+            ]
+            batch[f"{side}_statistics"] = torch.from_numpy(np.stack(measured))
+    return batch
 
 
 def _generator(seed: int) -> torch.Generator:

@@ -4,7 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rvtool.data.stretch import FittedStretch, Stretch, fit, fit_to, measure
+from rvtool.data.stretch import FittedStretch, Stretch, cut, fit, fit_to, measure, resample
 from rvtool.errors import DataError
 
 
@@ -57,3 +57,25 @@ def test_cut_and_pad_keep_the_centre():
     padded = fit_to(image, 7, 7)[0]
     np.testing.assert_array_equal(padded[1:6, 1:6], image[0])
     assert np.isnan(padded[0]).all()
+
+
+def test_clipped_pixels_become_the_background_or_the_level():
+    statistics = torch.tensor([[1.0, 1.0, 11.0]])
+    image = torch.tensor([[[[1.0, 3.9, 4.1, 11.0]]]])
+    for clip_to, low in (("background", 0.0), ("level", 0.3)):
+        stretch = FittedStretch(Stretch(clip_sigma=3, clip_to=clip_to, kind="linear", scale="image"), 1.0)
+        out = stretch.apply(image, statistics)[0, 0, 0]
+        assert out.tolist() == pytest.approx([low, low, 0.31, 1.0])
+
+
+def test_resampling_keeps_brightness_and_the_unknown():
+    image = np.full((1, 8, 8), 3.0, np.float32)
+    image[0, :, 4:] = np.nan
+    out = resample(image, 4)
+    assert out.shape == (1, 4, 4)
+    np.testing.assert_allclose(out[0, :, 0], 3)
+    assert np.isnan(out[0, :, 3]).all()
+    assert resample(np.array([[[0, 4], [8, 12]]], np.uint8), 1) == 6
+    pixels, statistics = cut(np.pad(image[:, :4, :4], ((0, 0), (9, 9), (9, 9))), 4, 4, resize=2)
+    assert pixels.shape == (1, 2, 2)
+    assert statistics.tolist() == [3, 0, 3]

@@ -8,7 +8,11 @@ from rvtool.plugins import KINDS, components
 
 SMALL = {
     "simulator": {"radio-galaxy": {"size": 32, "las_max_arcsec": 30}},
-    "model": {"mobilenet-v2": {"width": 0.25}},
+    "model": {
+        "mobilenet-v2": {"width": 0.25},
+        "efficientnet-b0": {"width": 0.25, "depth": 0.25},
+        "vgg16": {"channels": "8,16,32", "convolutions": "1,1,2", "hidden": 16},
+    },
 }
 """Settings that make a check quick or possible."""
 

@@ -126,14 +126,14 @@ def test_reliability_states_the_calibration_error(tmp_path, metrics):
 def test_summary_of_two_runs(tmp_path, metrics):
     figure = figures.summary({"one": metrics, "two": metrics}, tmp_path / "s.png")
     labels = [t.get_text() for t in figure.axes[0].get_yticklabels()]
-    assert labels[:4] == ["Accuracy ↑", "Macro-F1 ↑", "AUROC ↑", "NLL ↓"]
+    assert labels[:5] == ["Accuracy ↑", "Balanced accuracy ↑", "Macro-F1 ↑", "AUROC ↑", "NLL ↓"]
     assert {"one", "two", "majority class"} <= set(texts(figure))
 
 
 def test_summary_leaves_undefined_figures_out(tmp_path, metrics):
     undefined = {**metrics, "auroc": dict.fromkeys(("value", "low", "high", "baseline"))}
     figure = figures.summary({"one": undefined}, tmp_path / "s.png")
-    assert len(figure.axes[0].texts) == 5
+    assert len(figure.axes[0].texts) == 7
 
 
 # the cross-entropy repeats the loss, and its panel is left out

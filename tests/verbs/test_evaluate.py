@@ -13,6 +13,7 @@ from rich.console import Console
 
 from rvtool.errors import ConfigError, DataError
 from rvtool.report.scores import METRICS
+from rvtool.runs.calibration import together
 from rvtool.runs.run import load_run
 from rvtool.verbs import evaluate, predict, train
 
@@ -98,7 +99,7 @@ def test_one_run_leaves_numbers_answers_figures_and_a_report(world, tmp_path, dr
     held_out = {name for name, split in run.known.by_id.items() if split == "test"}
     answers = table(out / "predictions.csv")
     assert {row["id"] for row in answers} == held_out
-    assert list(answers[0]) == ["id", "label", "one", "two"]
+    assert list(answers[0]) == ["id", "label", "one", "two", "entropy", "set", "distance"]
     assert metrics["images"] == len(held_out)
     right = [row["label"] == ("one" if float(row["one"]) > float(row["two"]) else "two") for row in answers]
     assert metrics["accuracy"]["value"] == pytest.approx(np.mean(right))
@@ -119,7 +120,7 @@ def test_one_run_leaves_numbers_answers_figures_and_a_report(world, tmp_path, dr
     ):
         assert (out / f"{name}.png").read_bytes().startswith(b"\x89PNG")
     page = (out / "report.html").read_text()
-    assert page.count("data:image/png;base64,") == 6
+    assert page.count("data:image/png;base64,") == 8
     assert "the test part" in page
     assert "Accuracy ↑" in told
     assert told.strip().splitlines()[-1] == str(out)
@@ -152,15 +153,27 @@ def test_two_runs_are_compared_by_image(world, tmp_path):
 
 
 def test_an_ensemble_is_the_mean_of_the_probabilities(world, tmp_path):
-    judge(world / "runs" / "first", world / "runs" / "second", out=tmp_path / "each")
-    result, _ = judge(world / "runs" / "first", world / "runs" / "second", ensemble=True, out=tmp_path / "both")
-    each = [
-        {r["id"]: float(r["one"]) for r in table(tmp_path / "each" / n / "predictions.csv")}
-        for n in ("first", "second")
-    ]
+    runs = [world / "runs" / name for name in ("first", "second")]
+    result, _ = judge(*runs, ensemble=True, out=tmp_path / "both")
+    ask(runs[0], runs[1], world / "data", ensemble=True, out=tmp_path / "both.csv")
+    plain = []
+    for run in runs:  # without what they keep of their validation images: the probabilities as they came
+        copy = tmp_path / "plain" / run.name
+        shutil.copytree(run, copy)
+        (copy / "validation.parquet").unlink()
+        ask(copy, world / "data", out=tmp_path / f"{run.name}.csv")
+        plain.append({row["file"]: float(row["one"]) for row in table(tmp_path / f"{run.name}.csv")})
+    calibration = together([load_run(run).calibration for run in runs])
+    said = {}
+    for row in table(tmp_path / "both.csv"):
+        mean = (plain[0][row["file"]] + plain[1][row["file"]]) / 2
+        expected = calibration.apply(np.array([[mean, 1 - mean]]))[0, 0]
+        assert float(row["one"]) == pytest.approx(expected, abs=1e-4)
+        said[row["file"].removeprefix(f"{world / 'data'}/").removesuffix(".npy")] = row["one"]
     for row in table(tmp_path / "both" / "predictions.csv"):
-        assert float(row["one"]) == pytest.approx((each[0][row["id"]] + each[1][row["id"]]) / 2, abs=1e-5)
+        assert float(row["one"]) == pytest.approx(float(said[row["id"]]), abs=1e-5)
     assert result["runs"] == ["first", "second"]
+    assert result["temperature"] == pytest.approx(calibration.temperature)
 
 
 def test_latest_is_the_newest_run_and_its_folder_takes_the_result(world):
@@ -308,7 +321,7 @@ def test_predict_gives_what_evaluate_judged(world, tmp_path):
     result = ask(world / "runs" / "first", world / "data", out=tmp_path / "p.csv", batch_size=7)
     rows = table(tmp_path / "p.csv")
     assert result == {"out": str(tmp_path / "p.csv"), "images": COUNT, "classes": ["one", "two"], "failures": []}
-    assert list(rows[0]) == ["file", "one", "two"]
+    assert list(rows[0]) == ["file", "one", "two", "entropy", "set", "distance"]
     for row in rows:
         name = row["file"].removeprefix(f"{world / 'data'}/").removesuffix(".npy")
         assert float(row["one"]) == pytest.approx(judged[name], abs=1e-5)

@@ -14,9 +14,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from rvtool_plugins.augmenters.draws import factors
+
 if TYPE_CHECKING:
     from rvtool.kinds import Batch, DataInfo, Side
-    from rvtool_plugins.augmenters import RotateFlipConfig, ShiftConfig
+    from rvtool_plugins.augmenters import RotateFlipConfig, ScaleConfig, ShiftConfig
 
 
 class RotateFlip:
@@ -39,8 +41,7 @@ class RotateFlip:
         size = len(batch["image"])
         angles = self._angles(torch.rand(size, generator=generator))
         flips = torch.rand(size, generator=generator) < self.config.flip_probability
-        still = torch.zeros(size, 2)
-        return move(batch, turns(angles, flips), dict.fromkeys(GRIDS, still), self.mode)
+        return move(batch, turns(angles, flips), centred(size), self.mode)
 
     def _angles(self, draws: Tensor) -> Tensor:
         """Make angles in degrees of draws from [0, 1)."""
@@ -76,8 +77,32 @@ class Shift:
         return move(batch, torch.eye(2).expand(len(image), 2, 2), offsets, self.config.interpolation)
 
 
+class Scale:
+    """Zooms each image about its centre, by a factor drawn evenly in its logarithm.
+
+    A source becomes larger or smaller as it would at another distance or of another true size. Surface brightness
+    stays, so that its flux changes by the factor's square; so does the beam's size, by the factor.
+    """
+
+    axes: ClassVar[tuple[str, ...]] = ("sky",)
+
+    def __init__(self, config: ScaleConfig, data: DataInfo) -> None:
+        self.config = config
+
+    def __call__(self, batch: Batch, generator: torch.Generator) -> Batch:
+        """Zoom a batch."""
+        size = len(batch["image"])
+        zooms = factors(self.config.max_factor, size, generator)
+        return move(batch, torch.eye(2) / zooms[:, None, None], centred(size), self.config.interpolation)
+
+
 GRIDS = {"image": "mask", "target": "target_mask", "condition": "condition_mask"}
 """What moves in a batch, and the mask that moves with it."""
+
+
+def centred(size: int) -> dict[str, Tensor]:
+    """Return the offsets of everything that stays about its centre."""
+    return dict.fromkeys(GRIDS, torch.zeros(size, 2))
 
 
 def _pixels_of(image: Side, target: Side) -> float:

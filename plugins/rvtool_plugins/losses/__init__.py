@@ -16,6 +16,9 @@ class CrossEntropyConfig(Config):
 
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="Part of each label that is spread over all classes.")
     class_weights: Balance = Field("none", description="'balanced' weighs classes by their inverse frequency.")
+    logit_adjustment: float = Field(
+        0.0, ge=0, le=10, description="1: logits that answer as if classes were equally frequent; 0: as they are."
+    )
 
 
 class FocalConfig(Config):
@@ -31,7 +34,7 @@ def rvtool_losses() -> list[Component]:
     return [
         Component(
             "cross-entropy",
-            "Cross entropy of classes, with label smoothing and class weights",
+            "Cross entropy of classes, with label smoothing, class weights and logit adjustment",
             CrossEntropyConfig,
             "rvtool_plugins.losses.classification:CrossEntropy",
         ),

@@ -23,6 +23,16 @@ class Settings(Config):
     )
     out: Path | None = Field(None, description="Folder to write to. Default: RUN/evaluation.")
     ensemble: bool = Field(False, description="Judge the mean of the runs' probabilities instead of each run.")
+    symmetries: bool = Field(
+        True, description="Average the answers over the eight turns and mirror images of an image of the sky."
+    )
+    dropout_passes: int = Field(
+        0, ge=0, description="Ask each image this often with dropout on, and average (0: once, without)."
+    )
+    coverage: float = Field(0.9, gt=0, lt=1, description="How often an image's set of classes is to hold the true one.")
+    robustness: int = Field(
+        500, ge=0, description="Images that are judged again shifted, turned, with noise and another beam (0: none)."
+    )
     bootstrap: int = Field(2000, ge=100, description="Resamples behind each 95 % interval.")
     seed: int = Field(0, ge=0, description="Seed of the resamples.")
     batch_size: int = Field(64, ge=1, description="Images a batch; changes the speed, not the answers.")
@@ -34,9 +44,9 @@ def run(settings: Settings, console: Console) -> dict[str, Any]:
     """Judge one run; judge and compare several; or judge several as an ensemble.
 
     Each is asked without augmentation, with the stretch of its own training, and nothing is fitted on what it is
-    judged on. Into RUN/evaluation (or `out`, with a folder a run where there are several) go ``metrics.json``,
-    ``predictions.csv``, figures and ``report.html``; a comparison of several goes into ``comparison.json`` there, or
-    in the first run's folder.
+    judged on: temperature and sets of classes come from its validation images. Into RUN/evaluation (or `out`, with a
+    folder a run where there are several) go ``metrics.json``, ``predictions.csv``, figures and ``report.html``; a
+    comparison of several goes into ``comparison.json`` there, or in the first run's folder.
 
     Returns
     -------

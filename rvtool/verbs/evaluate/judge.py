@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,24 +17,47 @@ from rvtool.report.classification import Answers, compare, judge
 from rvtool.report.cost import cost
 from rvtool.report.progress import counted
 from rvtool.report.scores import METRICS
-from rvtool.report.tables import class_table, comparison_table, metrics_table, runs_table
-from rvtool.runs.apply import check_classifies, choose_device, probabilities
+from rvtool.report.tables import class_table, comparison_table, metrics_table, robustness_table, runs_table
+from rvtool.report.verdicts import judge_sets
+from rvtool.runs.apply import Asking, Said, Verdict, ask, check_alike, check_classifies, choose_device, conclude
 from rvtool.runs.run import Run, load_run
-from rvtool.verbs.evaluate import Settings
+from rvtool.verbs.evaluate import Settings, robustness
 from rvtool.verbs.evaluate.seen import choose_rows
 from rvtool.verbs.evaluate.write import Judgement, write, write_comparison
 
 
 @dataclass(frozen=True)
 class Asked:
-    """A run with what it answered, on which rows of which data, and what must be said of that."""
+    """A run with what it said, of which rows of which data, and what must be said of that."""
 
     run: Run
     name: str
     material: Material
     rows: np.ndarray
-    answers: Answers
+    said: Said
     where: str
+    warnings: list[str]
+
+    def take(self, rows: np.ndarray) -> Asked:
+        """Return what was said of these of the rows, in this order."""
+        features = None if self.said.features is None else self.said.features[rows]
+        said = Said(self.said.probabilities[rows], features)
+        return Asked(self.run, self.name, self.material, self.rows[rows], said, self.where, self.warnings)
+
+    @property
+    def ids(self) -> list[str]:
+        """The names of the images."""
+        return [str(name) for name in self.material.dataset.column("id")[self.rows]]
+
+
+@dataclass(frozen=True)
+class Concluded:
+    """One run, or the members of an ensemble, with their verdict on the same images."""
+
+    members: Sequence[Asked]
+    name: str
+    verdict: Verdict
+    answers: Answers
     warnings: list[str]
 
 
@@ -50,22 +73,25 @@ def evaluate(settings: Settings, console: Console) -> dict[str, Any]:
         check_classifies(run)
     if settings.ensemble and len(runs) < 2:
         raise ConfigError("An ensemble is of two runs or more; name them all.")
+    if settings.ensemble:
+        check_alike(runs)
     device = choose_device(settings.device)
     asked = [_ask(run, name, settings, device, console) for run, name in zip(runs, _names(runs), strict=True)]
     if settings.ensemble:
         out = settings.out or runs[0].path / "evaluation-ensemble"
-        metrics = _conclude(_together(asked), out, settings, console, ensemble=[one.name for one in asked])
+        metrics = _judge(_together(asked), out, settings, console)
         return {**metrics, "out": str(out)}
-    if len(asked) == 1:
+    each = [_conclude([one], one.name, one.warnings) for one in asked]
+    if len(each) == 1:
         out = settings.out or runs[0].path / "evaluation"
-        metrics = _conclude(asked[0], out, settings, console, device=device)
+        metrics = _judge(each[0], out, settings, console)
         return {**metrics, "out": str(out)}
     judged = {}
-    for one in asked:
-        out = settings.out / one.name if settings.out else one.run.path / "evaluation"
-        judged[one.name] = _conclude(one, out, settings, console, device=device)
+    for one in each:
+        out = settings.out / one.name if settings.out else one.members[0].run.path / "evaluation"
+        judged[one.name] = _judge(one, out, settings, console)
     out = settings.out or runs[0].path / "evaluation"
-    comparison = _compare(asked, judged, settings, console)
+    comparison = _compare(each, judged, settings, console)
     write_comparison(comparison, judged, out)
     console.print(str(out / "comparison.html"), highlight=False, soft_wrap=True)
     return {"runs": judged, "comparison": comparison, "out": str(out)}
@@ -79,95 +105,116 @@ def _names(runs: list[Run]) -> list[str]:
     return [str(run.path.resolve()).strip("/").replace("/", "-") for run in runs]
 
 
+def _asking(settings: Settings) -> Asking:
+    return Asking(settings.symmetries, settings.dropout_passes)
+
+
 def _ask(run: Run, name: str, settings: Settings, device: torch.device, console: Console) -> Asked:
     material = run.material(settings.data)
     rows, where, warnings = choose_rows(run, material, settings.split)
     run.model.to(device)
     with counted(console, f"judging {name}") as move:
-        answered = probabilities(
-            run,
-            run.prepare.batches(material, rows, settings.batch_size, device),
-            lambda done: move(done, len(rows)),
-        )
-    dataset = material.dataset
-    assert material.labels is not None  # `choose_rows` refuses data without
-    answers = Answers(
-        [str(name) for name in dataset.column("id")[rows]],
-        material.labels[rows],
-        answered,
-        run.data.classes,
-        dataset.column("group")[rows] if "group" in dataset else None,
-    )
-    return Asked(run, name, material, rows, answers, where, warnings)
+        batches = run.prepare.batches(material, rows, settings.batch_size, device)
+        said = ask(run, batches, _asking(settings), lambda done: move(done, len(rows)))
+    if run.calibration is None:
+        warnings = [*warnings, f"{name} keeps no answers on validation images: its probabilities are as they came."]
+    return Asked(run, name, material, rows, said, where, warnings)
 
 
-def _together(asked: list[Asked]) -> Asked:
-    """Average the probabilities of several runs over the images that all answered."""
-    first = asked[0]
-    common = set(first.answers.ids).intersection(*(one.answers.ids for one in asked[1:]))
+def _together(asked: list[Asked]) -> Concluded:
+    """Bring the members of an ensemble to the images that all answered."""
+    common = set(asked[0].ids).intersection(*(one.ids for one in asked[1:]))
     if not common:
         raise DataError(
             "The runs held no common image out, so no ensemble of them can be judged; see --split and --data."
         )
-    kept = []
+    wanted = [name for name in asked[0].ids if name in common]
+    members = []
     for one in asked:
-        if one.answers.classes != first.answers.classes:
-            raise DataError(f"{first.name} and {one.name} know different classes and make no ensemble.")
-        place = {name: row for row, name in enumerate(one.answers.ids)}
-        rows = np.array([place[name] for name in first.answers.ids if name in common])
-        kept.append((one.answers.take(rows), one.rows[rows]))
-    mean = np.mean([answers.probabilities for answers, _ in kept], axis=0)
-    base, rows = kept[0]
-    left_out = len(set().union(*(one.answers.ids for one in asked)) - common)
+        place = {name: row for row, name in enumerate(one.ids)}
+        members.append(one.take(np.array([place[name] for name in wanted])))
     warnings = list(dict.fromkeys(warning for one in asked for warning in one.warnings))
+    left_out = len(set().union(*(one.ids for one in asked)) - common)
     if left_out:
         warnings.append(f"{left_out} images that not every run could be judged on are left out.")
-    answers = Answers(base.ids, base.labels, mean, base.classes, base.groups)
-    name = f"ensemble of {len(asked)} runs"
-    return Asked(first.run, name, first.material, rows, answers, first.where, warnings)
+    found = _conclude(members, f"ensemble of {len(asked)} runs", warnings)
+    if found.verdict.calibration is None and all(one.run.calibration is not None for one in asked):
+        found.warnings.append("No image validated all runs, so the ensemble's probabilities are as they came.")
+    return found
 
 
-def _conclude(
-    one: Asked,
-    out: Path,
-    settings: Settings,
-    console: Console,
-    *,
-    device: torch.device | None = None,
-    ensemble: list[str] | None = None,
-) -> dict[str, Any]:
+def _conclude(members: Sequence[Asked], name: str, warnings: list[str]) -> Concluded:
+    first = members[0]
+    verdict = conclude([one.run for one in members], [one.said for one in members])
+    dataset = first.material.dataset
+    assert first.material.labels is not None  # `choose_rows` refuses data without
+    answers = Answers(
+        first.ids,
+        first.material.labels[first.rows],
+        verdict.probabilities,
+        first.run.data.classes,
+        dataset.column("group")[first.rows] if "group" in dataset else None,
+    )
+    return Concluded(members, name, verdict, answers, list(warnings))
+
+
+def _judge(one: Concluded, out: Any, settings: Settings, console: Console) -> dict[str, Any]:
     """Judge, write and print one run or ensemble."""
-    metrics = judge(one.answers, one.run.data.class_counts, settings.bootstrap, settings.seed)
+    first = one.members[0]
+    metrics = judge(one.answers, first.run.data.class_counts, settings.bootstrap, settings.seed)
     metrics["warnings"] = one.warnings + metrics["warnings"]
     accuracy = metrics["accuracy"]
+    calibration = one.verdict.calibration
     metrics |= {
         "headline": f"accuracy {accuracy['value']:.3f} ({accuracy['low']:.3f} to {accuracy['high']:.3f})",
-        "judged_on": one.where,
+        "judged_on": first.where,
         "split": settings.split,
         "bootstrap": settings.bootstrap,
         "seed": settings.seed,
-        "runs": ensemble or [one.name],
+        "runs": [member.name for member in one.members],
+        "symmetries": settings.symmetries,
+        "dropout_passes": settings.dropout_passes,
+        "temperature": None if calibration is None else calibration.temperature,
+        "sets": judge_sets(one.verdict, one.answers.labels, settings.coverage),
     }
-    if device is not None:
-        example = next(one.run.prepare.batches(one.material, one.rows[:64], 64, device))
-        trained_on = one.run.record["dataset"]["images"]["train"]
-        metrics["cost"] = cost(one.run.model, example, trained_on)
-    write(Judgement(one.run, one.name, one.material, one.rows, one.answers, metrics), out, ensemble is None)
+    if settings.robustness:
+        metrics["robustness"] = _robustness(one, settings, console)
+    if len(one.members) == 1:
+        device = next(first.run.model.parameters()).device
+        example = next(first.run.prepare.batches(first.material, first.rows[:64], 64, device))
+        trained_on = first.run.record["dataset"]["images"]["train"]
+        metrics["cost"] = cost(first.run.model, example, trained_on)
+    judgement = Judgement(first.run, one.name, first.material, first.rows, one.answers, one.verdict, metrics)
+    write(judgement, out, settings.coverage, len(one.members) == 1)
     console.print(metrics_table(metrics, one.name))
     console.print(class_table(metrics))
+    if settings.robustness:
+        console.print(robustness_table(metrics["robustness"]))
     for warning in metrics["warnings"]:
         console.print(f"Mind: {warning}", style="yellow", markup=False, highlight=False)
     console.print(str(out), highlight=False, soft_wrap=True)
     return metrics
 
 
+def _robustness(one: Concluded, settings: Settings, console: Console) -> dict[str, Any]:
+    """Try some of the judged images, chosen by the seed, under disturbances."""
+    count = len(one.answers.ids)
+    chosen = np.arange(count)
+    if settings.robustness < count:
+        chosen = np.sort(np.random.default_rng(settings.seed).choice(count, settings.robustness, replace=False))
+    members = [(member.run, member.material.dataset, member.rows[chosen]) for member in one.members]
+    with counted(console, "disturbing") as move:
+        found = robustness.measure(members, one.answers.take(chosen), _asking(settings), settings.seed, move)
+    return {"images": len(chosen), "kinds": found}
+
+
 def _compare(
-    asked: list[Asked], judged: dict[str, dict[str, Any]], settings: Settings, console: Console
+    each: list[Concluded], judged: dict[str, dict[str, Any]], settings: Settings, console: Console
 ) -> dict[str, Any]:
     """Compare every run with the first, and give mean and standard deviation over the runs."""
     pairs, warnings = [], []
-    first = asked[0]
-    for other in asked[1:]:
+    first = each[0]
+    for other in each[1:]:
         try:
             found = compare(first.answers, other.answers, settings.bootstrap, settings.seed)
         except DataError as error:
@@ -176,7 +223,7 @@ def _compare(
         pairs.append({"first": first.name, "second": other.name, **found})
         console.print(comparison_table(found, first.name, other.name))
     over = {}
-    alike = len({one.answers.classes for one in asked}) == 1  # a mean over other questions says nothing
+    alike = len({one.answers.classes for one in each}) == 1  # a mean over other questions says nothing
     for name in METRICS if alike else ():
         values = [metrics[name]["value"] for metrics in judged.values() if metrics[name]["value"] is not None]
         spread = statistics.stdev(values) if len(values) > 1 else None

@@ -14,10 +14,11 @@ from rvtool.data.batches import Material
 from rvtool.data.files import write_bytes
 from rvtool.data.fits import PICTURE_SUFFIXES
 from rvtool.errors import DataError
-from rvtool.report import figures, html
+from rvtool.report import figures, html, verdicts
 from rvtool.report.classification import Answers
 from rvtool.report.curves import training_curves
 from rvtool.report.tables import write_csv
+from rvtool.runs.apply import Verdict
 from rvtool.runs.run import Run
 
 FOOTER = f"rvtool {rvtool.__version__}"
@@ -25,13 +26,14 @@ FOOTER = f"rvtool {rvtool.__version__}"
 
 @dataclass(frozen=True)
 class Judgement:
-    """A run (an ensemble's first), what it answered on which rows, and what `judge` found."""
+    """A run (an ensemble's first), what was answered on which rows, and what was found of that."""
 
     run: Run
     name: str
     material: Material
     rows: np.ndarray
     answers: Answers
+    verdict: Verdict
     metrics: dict[str, Any]
 
 
@@ -47,15 +49,24 @@ class Pictures:
         return self.pixels[self.rows[number]]
 
 
-def write(judgement: Judgement, out: Path, one_run: bool) -> None:
-    """Write everything about a judgement into a folder; `one_run` is False for an ensemble."""
+def write(judgement: Judgement, out: Path, coverage: float, one_run: bool) -> None:
+    """Write everything about a judgement into a folder.
+
+    Parameters
+    ----------
+    coverage
+        How often a set of classes is to hold the true one.
+    one_run
+        False for an ensemble.
+    """
     answers, metrics = judgement.answers, judgement.metrics
+    cells_of = verdicts.rows(judgement.verdict, answers.classes, coverage)
     write_csv(
         out / "predictions.csv",
-        ("id", "label", *answers.classes),
+        ("id", "label", *verdicts.columns(judgement.verdict, answers.classes)),
         (
-            (name, answers.classes[label], *(f"{p:.6g}" for p in row))
-            for name, label, row in zip(answers.ids, answers.labels, answers.probabilities, strict=True)
+            (name, answers.classes[label], *cells)
+            for name, label, cells in zip(answers.ids, answers.labels, cells_of, strict=True)
         ),
     )
     drawn = _draw(judgement, out, one_run)
@@ -63,6 +74,10 @@ def write(judgement: Judgement, out: Path, one_run: bool) -> None:
     parts += [html.figure(out / name, caption) for name, caption in drawn["first"]]
     parts += [html.classes_section(metrics)]
     parts += [html.figure(out / name, caption) for name, caption in drawn["then"]]
+    if metrics["sets"]:
+        parts.append(html.sets_section(metrics["sets"]))
+    if "robustness" in metrics:
+        parts.append(html.robustness_section(metrics["robustness"]))
     if "cost" in metrics:
         parts.append(html.cost_section(metrics["cost"]))
     record = judgement.run.record
@@ -76,7 +91,11 @@ def write(judgement: Judgement, out: Path, one_run: bool) -> None:
     }
     parts.append(html.section("Settings", html.settings(told)))
     what = record["model"] if one_run else judgement.name
-    lead = f"{what}, judged on {metrics['judged_on']}. Nothing was augmented, and nothing fitted on these images."
+    sure = "as they came" if metrics["temperature"] is None else f"at temperature {metrics['temperature']:.2f}"
+    lead = (
+        f"{what}, judged on {metrics['judged_on']}; probabilities {sure}. Nothing was augmented, and nothing fitted on"
+        " these images."
+    )
     html.write_page(out / "report.html", judgement.name, lead, parts, FOOTER)
     write_bytes(out / "metrics.json", json.dumps(metrics, indent=1).encode())
 
@@ -100,6 +119,7 @@ def _draw(judgement: Judgement, out: Path, one_run: bool) -> dict[str, list[tupl
     figures.per_class_metrics(metrics["classes"], out / "per_class_metrics.png")
     figures.confusion_matrix(np.array(metrics["confusion"]), answers.classes, out / "confusion_matrix.png")
     figures.reliability(answers.labels, answers.probabilities, out / "reliability.png")
+    figures.risk_coverage(answers.labels, answers.probabilities, out / "risk_coverage.png")
     path = str(material.dataset.table["path"][int(judgement.rows[0])])
     figures.predictions_grid(
         Pictures(material.image.pixels, judgement.rows),
@@ -114,7 +134,11 @@ def _draw(judgement: Judgement, out: Path, one_run: bool) -> dict[str, list[tupl
         ("confusion_matrix.png", "What each class was taken for."),
         ("predictions.png", "Images with the truth and the answer, as the model was given them, asinh scale."),
         ("reliability.png", "How sure, and how often right; lines are exact 95 % intervals."),
+        ("risk_coverage.png", "How often the answers are wrong where only the surest images are answered."),
     ]
+    if "robustness" in metrics:
+        figures.robustness(metrics["robustness"]["kinds"], out / "robustness.png")
+        then.append(("robustness.png", "What balanced accuracy loses where only the look of the sources differs."))
     if one_run:
         try:
             best = judgement.run.record.get("best") or {}

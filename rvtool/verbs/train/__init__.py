@@ -52,14 +52,23 @@ class Settings(Config):
     crop: int | None = Field(
         None, ge=0, le=16384, description="Central square that the model sees, px (0: all). Default: the model's."
     )
+    resize: int | None = Field(
+        None, ge=0, le=16384, description="Side to which the crop is resampled, px (0: not). Default: the model's."
+    )
     stretch: Literal["linear", "sqrt", "asinh"] | None = Field(
         None, description="Curve from brightness to the model's input. Default: the model's."
     )
     scale: Literal["image", "train"] | None = Field(
         None, description="What becomes 1: each image's peak, or the training split's. Default: the model's."
     )
+    softening: float | None = Field(
+        None, gt=0, description="Part of the scale where asinh turns logarithmic. Default: the model's."
+    )
     clip_sigma: float | None = Field(
-        None, ge=0, description="Set pixels below this many sigma to background (0: none). Default: the model's."
+        None, ge=0, description="Clip pixels below this many sigma above background (0: none). Default: the model's."
+    )
+    clip_to: Literal["background", "level"] | None = Field(
+        None, description="What clipped pixels become: the background, or the clip's level. Default: the model's."
     )
 
     seed: int = Field(0, ge=0, description="Seed of everything that chance decides.")

@@ -21,6 +21,7 @@ from rvtool.errors import ConfigError, DataError
 from rvtool.learning import EMA, Model, Randomness, Schedule
 from rvtool.runs.run import build_model, load_run
 from rvtool.verbs.train import Settings, record
+from rvtool.verbs.train.answers import keep_answers
 from rvtool.verbs.train.callbacks import ADVICE, Diverged, EvenGroups, Journal, Keeper, Pictures, StopAtStep
 from rvtool.verbs.train.display import Display
 from rvtool.verbs.train.material import make_batches
@@ -51,6 +52,8 @@ def train(settings: Settings, console: Console) -> dict[str, Any]:
     lightning.seed_everything(settings.seed, verbose=False)
     model = build_model(notes, batches.material.info)
     model.accumulate, model.clip = settings.accumulate, settings.clip
+    if (new or _last_checkpoint(path) is None) and (told := model.start()):
+        console.print(told, highlight=False, markup=False, soft_wrap=True)
     if new:  # all that was asked for can be done: only now is anything written
         path = record.claim(settings)
         if not settings.find_learning_rate:
@@ -82,8 +85,7 @@ class _Training:
         with Display(self.console, path / "log.txt", epochs, each, model.monitor[0]) as display:
             trainer = self._trainer(model, epochs, steps, display)
             self._introduce(model, batches, display)
-            last = path / "checkpoints" / "last.ckpt"
-            resumed = last if last.exists() else None
+            resumed = _last_checkpoint(path)
             display.begin(_epoch_of(resumed))
             try:
                 trainer.fit(model, datamodule=batches, ckpt_path=resumed, weights_only=False)
@@ -100,6 +102,8 @@ class _Training:
                 raise
         if trainer.is_global_zero:
             self._finish("complete")
+            if model.task == "classification":
+                keep_answers(path, batches.material, model.device, settings.batch_size, settings.seed)
         told = record.outcome(path, self.notes)
         self.console.print(f"best {told['headline']}", highlight=False)
         self.console.print(str(path), highlight=False, soft_wrap=True)
@@ -189,6 +193,12 @@ def _device_name(devices: dict[str, Any]) -> str:
     if devices["accelerator"] == "gpu":
         return f"{devices['devices']} x {torch.cuda.get_device_name(0)}"
     return f"{devices['accelerator']} ({os.cpu_count()} cores)"
+
+
+def _last_checkpoint(path: Path) -> Path | None:
+    """Return what a run goes on from; None where it begins."""
+    last = path / "checkpoints" / "last.ckpt"
+    return last if last.exists() else None
 
 
 def _epoch_of(checkpoint: Path | None) -> int:

@@ -22,27 +22,39 @@ MOST_CLASSES = 200
 def make_batches(settings: Settings, kind: type[Model], console: Console) -> Batches:
     """Open, filter, split and pack the data, and fit the stretch on its training part."""
     stretch = stretch_settings(settings, kind)
-    material = _material(settings, kind, stretch.crop, console)
+    material = _material(settings, kind, stretch, console)
     train = material.rows("train")
     target = None
     if material.target is not None:  # each side has its own unit, and so its own scale
-        target = fit(stretch.model_copy(update={"crop": 0}), material.target.statistics[train])
+        target = fit(stretch.model_copy(update={"crop": 0, "resize": 0}), material.target.statistics[train])
     prepare_batch = Prepare(fit(stretch, material.image.statistics[train]), target, _augmenters(settings, material))
     return Batches(material, prepare_batch, batch_size=settings.batch_size, seed=settings.seed)
 
 
 def stretch_settings(settings: Settings, kind: type[Model]) -> Stretch:
-    """Return the model's stretch with what the user asked for instead."""
+    """Return the model's stretch with what the user asked for instead.
+
+    Raises
+    ------
+    ConfigError
+        There is a size to resample to, but no crop.
+    """
     asked = {
         "crop": settings.crop,
+        "resize": settings.resize,
         "kind": settings.stretch,
         "scale": settings.scale,
+        "softening": settings.softening,
         "clip_sigma": settings.clip_sigma,
+        "clip_to": settings.clip_to,
     }
-    return Stretch(**{**kind.stretch, **{name: value for name, value in asked.items() if value is not None}})
+    stretch = Stretch(**{**kind.stretch, **{name: value for name, value in asked.items() if value is not None}})
+    if stretch.resize and not stretch.crop:
+        raise ConfigError("--resize needs a --crop, the square that is resampled; set both.")
+    return stretch
 
 
-def _material(settings: Settings, kind: type[Model], crop: int, console: Console) -> Material:
+def _material(settings: Settings, kind: type[Model], stretch: Stretch, console: Console) -> Material:
     assert settings.data is not None
     dataset = open_dataset(settings.data).where(settings.where)
     classifies = kind.task == "classification"
@@ -52,7 +64,8 @@ def _material(settings: Settings, kind: type[Model], crop: int, console: Console
             label_column=settings.label_column if classifies or settings.label_column in dataset else None,
             fold=settings.fold,
             seed=settings.seed,
-            crop=crop,
+            crop=stretch.crop,
+            resize=stretch.resize,
             limit=settings.limit_images,
             progress=progress,
         )

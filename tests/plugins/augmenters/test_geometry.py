@@ -2,8 +2,8 @@ import pytest
 import torch
 
 from rvtool.kinds import DataInfo, Side
-from rvtool_plugins.augmenters import RotateFlipConfig, ShiftConfig
-from rvtool_plugins.augmenters.geometry import RotateFlip, Shift, move, turns
+from rvtool_plugins.augmenters import RotateFlipConfig, ScaleConfig, ShiftConfig
+from rvtool_plugins.augmenters.geometry import RotateFlip, Scale, Shift, move, turns
 
 DATA = DataInfo(Side(2, 16, 16, pixel_arcsec=2.0), Side(1, 8, 8, pixel_arcsec=4.0))
 
@@ -101,7 +101,7 @@ def test_the_target_shifts_by_the_same_angle_on_the_sky():
 
 def test_a_condition_that_is_a_vector_stays():
     batch = {"image": noise(2, 2, 16, 16), "condition": noise(2, 5)}
-    for augmenter in (Shift(ShiftConfig(), DATA), RotateFlip(RotateFlipConfig(), DATA)):
+    for augmenter in (Shift(ShiftConfig(), DATA), RotateFlip(RotateFlipConfig(), DATA), Scale(ScaleConfig(), DATA)):
         assert torch.equal(augmenter(batch, generator())["condition"], batch["condition"])
 
 
@@ -132,3 +132,21 @@ def test_any_angle_covers_the_range():
     )
     assert -20 <= angles.min() < -19
     assert 19 < angles.max() <= 20
+
+
+def test_scale_zooms_image_and_target_about_their_centres_and_keeps_brightness():
+    batch = {"image": blob(65, 0, 0, 6.0).expand(128, 1, -1, -1), "target": blob(33, 0, 0, 3.0).expand(128, 1, -1, -1)}
+    batch |= {"mask": full(batch["image"]), "target_mask": full(batch["target"])}
+    moved = Scale(ScaleConfig(max_factor=1.25), DATA)(batch, generator())
+    # the flux of a Gaussian grows with the square of its size where its peak stays
+    factors = (moved["image"].sum((1, 2, 3)) / batch["image"].sum((1, 2, 3))).sqrt()
+    of_target = (moved["target"].sum((1, 2, 3)) / batch["target"].sum((1, 2, 3))).sqrt()
+    torch.testing.assert_close(of_target, factors, atol=0.02, rtol=0)
+    torch.testing.assert_close(moved["image"][:, 0, 32, 32], torch.ones(128), atol=0.01, rtol=0)
+    torch.testing.assert_close(moved["image"], moved["image"].flip(-1), atol=1e-4, rtol=0)
+    assert 0.8 <= factors.min() < 0.83
+    assert 1.2 < factors.max() < 1.26
+    assert abs(factors.log().mean()) < 0.04
+    zoomed_out = factors < 0.95
+    assert not moved["mask"][zoomed_out, 0, 0].any()  # the uncovered edge
+    assert moved["mask"][~zoomed_out & (factors > 1.01)].all()

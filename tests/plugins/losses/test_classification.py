@@ -81,3 +81,31 @@ def test_a_class_without_training_images_weighs_nothing():
 def test_balance_needs_counts():
     with pytest.raises(ConfigError, match="not counted"):
         Focal(FocalConfig(alpha="balanced"), DataInfo(Side(1, 8, 8), classes=("a", "b")))
+
+
+def test_logit_adjustment_by_hand():
+    loss = CrossEntropy(CrossEntropyConfig(logit_adjustment=1), TWO)
+    # logits 0 and log 3 plus log 3/4 and log 1/4: both 3/4 before the softmax
+    assert loss(HALVES, torch.tensor([0]), NONE).item() == pytest.approx(math.log(2))
+    assert loss(HALVES, torch.tensor([[0.3, 0.7]]), NONE).item() == pytest.approx(math.log(2))
+    half = CrossEntropy(CrossEntropyConfig(logit_adjustment=0.5), TWO)
+    expected = math.log(1 + 3 * math.sqrt(1 / 3))  # -log of sqrt(3/4) / (sqrt(3/4) + 3 sqrt(1/4))
+    assert half(HALVES, torch.tensor([0]), NONE).item() == pytest.approx(expected)
+
+
+def test_adjusted_logits_learn_to_answer_for_equally_frequent_classes():
+    """Without features the best plain logits are the shares' logarithms; adjusted, all are equal."""
+    counts = torch.tensor(DATA.class_counts, dtype=torch.float32)
+    shares = (counts / counts.sum())[None]
+    for tau, best in ((0.0, shares.log()), (1.0, torch.zeros(1, 3))):
+        logits = best.clone().requires_grad_()
+        CrossEntropy(CrossEntropyConfig(logit_adjustment=tau), DATA)(logits, shares, NONE).backward()
+        torch.testing.assert_close(logits.grad, torch.zeros(1, 3), atol=1e-6, rtol=0)
+
+
+def test_a_class_without_training_images_has_a_finite_share():
+    data = DataInfo(Side(1, 8, 8), classes=("a", "b", "c"), class_counts=(10, 0, 30))
+    loss = CrossEntropy(CrossEntropyConfig(logit_adjustment=1), data)
+    assert loss.adjustment.exp().tolist() == pytest.approx([10 / 41, 1 / 41, 30 / 41])
+    with pytest.raises(ConfigError, match="not counted"):
+        CrossEntropy(CrossEntropyConfig(logit_adjustment=1), DataInfo(Side(1, 8, 8), classes=("a", "b")))

@@ -1,0 +1,161 @@
+"""Group convolutions over the eight symmetries of a square, and a classifier made of them.
+
+References
+----------
+.. [1] Cohen & Welling 2016, arXiv:1602.07576
+.. [2] Scaife & Porter 2021, MNRAS 503, 2369, arXiv:2102.08252 (radio galaxies)
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from rvtool.errors import ConfigError
+from rvtool.learning import Classifier
+
+if TYPE_CHECKING:
+    from rvtool.kinds import DataInfo
+    from rvtool.learning import Losses
+    from rvtool_plugins.models.steerable_cnn import SteerableCNNConfig
+
+ORIENTATIONS = 8
+
+
+def orbit(kernels: Tensor) -> list[Tensor]:
+    """Return kernels ``(..., k, k)`` in the four turns of each of their two mirror images."""
+    return [torch.rot90(side, turns, (-2, -1)) for side in (kernels, kernels.flip(-1)) for turns in range(4)]
+
+
+def _orientations_seen() -> Tensor:
+    """Return ``(8, 8)``: g^-1 h for the elements g (rows) and h of the group, as numbers in the order of `orbit`.
+
+    Worked out on a square whose nine pixels differ, so that it follows from `orbit` alone.
+    """
+    views = [view.flatten().tolist() for view in orbit(torch.arange(9).view(3, 3))]
+    number = {tuple(view): g for g, view in enumerate(views)}
+    after = [
+        [number[tuple(view.flatten().tolist())] for view in orbit(torch.tensor(views[h]).view(3, 3))] for h in range(8)
+    ]  # after[h][g] = g h
+    inverse = [next(g for g in range(8) if after[h][g] == 0) for h in range(8)]
+    return torch.tensor([[after[h][inverse[g]] for h in range(8)] for g in range(8)])
+
+
+class Lift(nn.Module):
+    """From an image to one map for each channel and orientation: eq. 10 of [1]_, ``(B, C, H, W) -> (B, O * 8, H, W)``.
+
+    The orientations of a channel lie beside each other.
+    """
+
+    def __init__(self, before: int, after: int, kernel: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(after, before, kernel, kernel))
+        nn.init.kaiming_normal_(self.weight)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Convolve with every kernel in every orientation."""
+        weight = torch.stack(orbit(self.weight), dim=1).flatten(0, 1)  # (O * 8, C, k, k)
+        return functional.conv2d(image, weight, padding="same")
+
+
+class GroupConvolution(nn.Module):
+    """From maps in eight orientations to such maps: eq. 11 of [1]_, ``(B, C * 8, H, W) -> (B, O * 8, H, W)``.
+
+    A kernel is turned in the plane, and its eight slices change places as the orientations that they look at turn too.
+    """
+
+    seen: Tensor
+
+    def __init__(self, before: int, after: int, kernel: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(after, before * ORIENTATIONS, kernel, kernel))
+        nn.init.kaiming_normal_(self.weight)
+        self.register_buffer("seen", _orientations_seen(), persistent=False)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Convolve with every kernel in every orientation."""
+        after, _, kernel, _ = self.weight.shape
+        slices = self.weight.view(after, -1, ORIENTATIONS, kernel, kernel)
+        turned = [view[:, :, self.seen[g]] for g, view in enumerate(orbit(slices))]
+        weight = torch.stack(turned, dim=1).reshape(after * ORIENTATIONS, -1, kernel, kernel)  # (O * 8, C * 8, k, k)
+        return functional.conv2d(maps, weight, padding="same")
+
+
+class Normalise(nn.BatchNorm2d):
+    """Batch normalisation whose scale, shift and running statistics are shared by the orientations of a channel."""
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Normalise ``(B, C * 8, H, W)``."""
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        mean, variance, weight, bias = (
+            values.repeat_interleave(ORIENTATIONS)
+            for values in (self.running_mean, self.running_var, self.weight, self.bias)
+        )
+        # in a batch every orientation has statistics of its own, alike but for chance; what is kept is their mean
+        out = functional.batch_norm(maps, mean, variance, weight, bias, self.training, self.momentum or 0.0, self.eps)
+        if self.training:
+            self.running_mean.copy_(mean.view(-1, ORIENTATIONS).mean(dim=1))
+            self.running_var.copy_(variance.view(-1, ORIENTATIONS).mean(dim=1))
+        return out
+
+
+class Halve(nn.Module):
+    """Max pooling whose windows lie symmetrically on sides of even and of odd length."""
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Pool ``(B, C, H, W)`` to half the size, rounded up."""
+        odd = [side % 2 for side in maps.shape[-2:]]
+        kernel, padding = [2 + one for one in odd], odd
+        return functional.max_pool2d(maps, kernel, stride=2, padding=padding)
+
+
+class Features(nn.Module):
+    """The largest and the mean value of each channel over the image and the orientations, ``(B, 2 C)``."""
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Pool ``(B, C * 8, H, W)``."""
+        values = maps.float().unflatten(1, (-1, ORIENTATIONS)).flatten(2)  # (B, C, 8 H W)
+        return torch.cat([values.amax(dim=2), values.mean(dim=2)], dim=1)
+
+
+class SteerableCNN(Classifier):
+    """Levels of group convolutions with pooling between them, features that no turn changes, one logit a class.
+
+    The first convolution works at full resolution: radio sources are often only a few beams wide.
+
+    Raises
+    ------
+    ConfigError
+        A kernel has no central pixel.
+    """
+
+    invariant = True
+    stretch: ClassVar[dict[str, Any]] = {"crop": 80, "clip_sigma": 3.0, "kind": "asinh", "scale": "image"}
+
+    def __init__(self, config: SteerableCNNConfig, data: DataInfo, losses: Losses) -> None:
+        super().__init__(config, data, losses)
+        if config.kernel % 2 == 0 or config.stem_kernel % 2 == 0:
+            raise ConfigError("The kernels of steerable-cnn turn about a central pixel: give them odd sides.")
+        first, *further = config.channels
+        layers: list[nn.Module] = [Halve()] if config.stride == 2 else []
+        layers += [Lift(data.image.channels, first, config.stem_kernel), Normalise(first), nn.ReLU(inplace=True)]
+        before = first
+        for channels in further:
+            layers.append(Halve())
+            for _ in range(config.depth):
+                convolution = GroupConvolution(before, channels, config.kernel)
+                layers += [convolution, Normalise(channels), nn.ReLU(inplace=True)]
+                before = channels
+        self.network = nn.Sequential(
+            OrderedDict(
+                body=nn.Sequential(*layers),
+                features=Features(),
+                dropout=nn.Dropout(config.dropout),
+                head=nn.Linear(2 * before, len(data.classes)),
+            )
+        )

@@ -1,0 +1,77 @@
+"""`rvtool predict`: what a trained classifier, or an ensemble, says of images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field
+
+from rvtool.config import Config
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+class Settings(Config):
+    """What `rvtool predict` may be told."""
+
+    run: str = Field(description="Run to apply: its folder, 'latest', or 'default' for the one that rvtool brings.")
+    paths: tuple[Path, ...] = Field((), description="Image files, or folders of them; before them further runs.")
+    targets: Path | None = Field(
+        None, description="CSV of images (column file), or of positions (ra_deg, dec_deg) in the images named."
+    )
+    out: Path = Field(Path("predictions.csv"), description="Table to write: file, and a probability a class.")
+    overwrite: bool = Field(False, description="Replace a table that exists.")
+    ensemble: bool = Field(False, description="Ask all runs that are named before the images, and average.")
+    symmetries: bool = Field(
+        True, description="Average the answers over the eight turns and mirror images of an image of the sky."
+    )
+    dropout_passes: int = Field(
+        0, ge=0, description="Ask each image this often with dropout on, and average (0: once, without)."
+    )
+    coverage: float = Field(0.9, gt=0, lt=1, description="How often an image's set of classes is to hold the true one.")
+    prototypes: Path | None = Field(
+        None, description="Folder with a folder of examples a class: answer with these classes, never trained on."
+    )
+    explain: bool = Field(False, description="Write for each image a map of what spoke for the answer, beside OUT.")
+    batch_size: int = Field(64, ge=1, description="Images a batch; changes the speed, not the answers.")
+    device: str = Field("auto", description="Where to compute: cpu, cuda, cuda:1, ...; auto takes a GPU if it can.")
+
+
+def run(settings: Settings, console: Console) -> dict[str, Any]:
+    """Apply classifiers to images, going on after those that cannot be used.
+
+    The table has a row an image: ``file`` (a plane of a cube is called ``file:number``), a probability a class,
+    ``entropy`` (nats), ``set`` (the classes that together hold the true one as often as `coverage` asks), and
+    ``distance`` (from the training images, above 1 is unusual). With `targets` it has the rows and columns of that
+    table, and these besides. Images that cannot be used are listed in ``OUT-failures.csv``, beside the output.
+
+    Returns
+    -------
+    dict
+        ``out``, ``images`` (how many were answered), ``classes``, and ``failures``: for each its ``file`` and
+        ``error``.
+
+    Raises
+    ------
+    ConfigError
+        A run is no classifier, nothing is named to predict, a folder holds no image, or there is no such device.
+    DataError
+        A run or the targets cannot be used, or not one image can.
+    """
+    from rvtool.errors import ConfigError, DataError
+    from rvtool.runs.run import is_run
+
+    if settings.out.exists() and not settings.overwrite:
+        raise DataError(f"{settings.out} exists already; choose another --out, or replace it with --overwrite.")
+    names, paths = [settings.run], list(settings.paths)
+    while settings.ensemble and paths and is_run(paths[0]):
+        names.append(str(paths.pop(0)))
+    if settings.ensemble and len(names) < 2:
+        raise ConfigError("An ensemble is of two runs or more; name them all before the images.")
+    if not paths and settings.targets is None:
+        raise ConfigError("Name the images to predict: files, folders, or --targets TABLE.csv.")
+    from rvtool.verbs.predict.answering import predict
+
+    return predict(settings, names, paths, console)
