@@ -43,6 +43,8 @@ class Model(LightningModule):
         Roles that a user may not fill, each with the sentence that says why.
     monitor
         The logged value that chooses the best checkpoint and stops early, and whether ``"max"`` or ``"min"`` is best.
+    shown
+        The logged value that people are shown beside the loss; the monitored one where it is empty.
     stretch
         Defaults for how images are prepared; the keys are the fields of `rvtool.data.stretch.Stretch`.
     exempt
@@ -58,6 +60,7 @@ class Model(LightningModule):
     roles: ClassVar[dict[str, tuple[str, ...]]] = {}
     fixed_roles: ClassVar[dict[str, str]] = {}
     monitor: ClassVar[tuple[str, str]] = ("val/loss", "min")
+    shown: ClassVar[str] = ""
     stretch: ClassVar[dict[str, Any]] = {}
     exempt: ClassVar[dict[str, str]] = {}
 

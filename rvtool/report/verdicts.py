@@ -29,10 +29,11 @@ def rows(verdict: Verdict, classes: Sequence[str], coverage: float) -> Iterator[
         How often a set of classes is to hold the true one.
     """
     names = np.array(classes, dtype=object)
+    entropy = verdict.entropy
     inside = None if verdict.calibration is None else verdict.calibration.sets(verdict.probabilities, coverage)
     for number, answer in enumerate(verdict.probabilities):
         cells = [f"{p:.6g}" for p in answer]
-        cells.append(f"{verdict.entropy[number]:.4g}")
+        cells.append(f"{entropy[number]:.4g}")
         if inside is not None:
             cells.append(SEPARATOR.join(names[inside[number]]))
         if verdict.distance is not None:

@@ -103,16 +103,26 @@ def ask(run: Run, batches: Iterable[Batch], asking: Asking, moved: Callable[[int
 
     Returns
     -------
-    Probabilities in the order of ``run.data.classes``, not yet calibrated; double precision.
+    Probabilities in the order of ``run.data.classes``, not yet calibrated; double precision. Dropout falls alike in
+    every call of the same batches.
+
+    Raises
+    ------
+    ConfigError
+        Passes with dropout are asked for, and the model has none.
     """
     model = run.model
-    around = asking.symmetries and run.data.image.axes == "sky" and not getattr(model, "invariant", False)
-    dropping = [module for module in model.modules() if isinstance(module, nn.Dropout)] if asking.dropout_passes else []
-    if asking.dropout_passes and not dropping:
+    around = turns(run, asking.symmetries)
+    dropping = [module for module in model.modules() if isinstance(module, nn.Dropout) and module.p > 0]
+    if not asking.dropout_passes:
+        dropping = []
+    elif not dropping:
         raise ConfigError(f"{run.name} has no dropout, so passes with dropout say nothing; leave them out.")
     answers, seen = [np.empty((0, len(run.data.classes)))], []
     done = 0
-    with torch.inference_mode():
+    with torch.inference_mode(), torch.random.fork_rng(enabled=bool(dropping)):
+        if dropping:
+            torch.manual_seed(0)
         for batch in batches:
             views = list(symmetries(batch)) if around else [batch]
             for module in dropping:
@@ -127,6 +137,11 @@ def ask(run: Run, batches: Iterable[Batch], asking: Asking, moved: Callable[[int
             done += len(answers[-1])
             moved(done)
     return Said(np.concatenate(answers), np.concatenate(seen) if seen else None)
+
+
+def turns(run: Run, symmetries: bool) -> bool:
+    """Tell whether an image is turned and mirrored, if so asked: one of the sky, and a model to which that matters."""
+    return symmetries and run.data.image.axes == "sky" and not getattr(run.model, "invariant", False)
 
 
 def _examine(model: Any, batch: Batch) -> tuple[Tensor, Tensor | None]:

@@ -1,8 +1,7 @@
-"""Evaluating and predicting with two small trained runs, through the verbs."""
+"""Evaluating with two small trained runs, through the verb."""
 
 from __future__ import annotations
 
-import csv
 import json
 import shutil
 from io import StringIO
@@ -15,52 +14,9 @@ from rvtool.errors import ConfigError, DataError
 from rvtool.report.scores import METRICS
 from rvtool.runs.calibration import together
 from rvtool.runs.run import load_run
-from rvtool.verbs import evaluate, predict, train
+from rvtool.verbs import evaluate
 
-SIZE = 16
-COUNT = 90
-
-
-def make_data(folder, seed=0, count=COUNT, first_ra=100.0, prefix=""):
-    """One blob or two, of noise, as .npy; positions 1 degree apart; images 0 and 1 are 0.01 degrees apart."""
-    random = np.random.default_rng(seed)
-    folder.mkdir(parents=True)
-    y, x = np.mgrid[:SIZE, :SIZE] - SIZE / 2
-    lines = ["file,label,ra_deg,dec_deg"]
-    for number in range(count):
-        offset = 0 if number % 2 else 4
-        sky = sum(np.exp(-((x - side * offset) ** 2 + y**2) / 3) for side in (-1, 1))
-        name = f"{prefix}{number:03d}.npy"
-        np.save(folder / name, (sky + random.normal(0, 0.3, sky.shape)).astype(np.float32))
-        ra = first_ra + 0.01 if number == 1 else first_ra + number
-        lines.append(f"{name},{('two', 'one')[number % 2]},{ra},0.0")
-    (folder / "labels.csv").write_text("\n".join(lines) + "\n")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory):
-    """A dataset and two runs on it."""
-    root = tmp_path_factory.mktemp("world")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RVTOOL_CACHE", str(root / "cache"))
-        make_data(root / "data")
-        for name, seed in (("first", 0), ("second", 1)):
-            patch.delenv("RVTOOL_RUN_PATH", raising=False)
-            settings = train.Settings(
-                model="alhassan-cnn",
-                config={"channels": "4,8", "hidden": 8, "learning_rate": 3e-3},
-                data=root / "data",
-                out=root / "runs" / name,
-                epochs=3,
-                batch_size=16,
-                crop=12,
-                gpus=0,
-                seed=seed,
-                augment=("none",),
-            )
-            train.run(settings, Console(file=StringIO()))
-    return root
+SIZE, COUNT = 16, 90  # of the fixture `world`
 
 
 @pytest.fixture
@@ -69,9 +25,7 @@ def drawn():
 
 
 @pytest.fixture(autouse=True)
-def cheap(world, monkeypatch, request):
-    monkeypatch.setenv("RVTOOL_CACHE", str(world / "cache"))
-    monkeypatch.setenv("RVTOOL_RUNS", str(world / "runs"))
+def cheap(monkeypatch, request):
     monkeypatch.setattr("rvtool.report.cost.ENOUGH_S", 0.0)
     if "drawn" not in request.fixturenames:
         monkeypatch.setattr("rvtool.verbs.evaluate.write._draw", lambda *_: {"first": [], "then": []})
@@ -85,12 +39,7 @@ def judge(*runs, **changes):
     return evaluate.run(settings, Console(file=told, width=160)), told.getvalue()
 
 
-def table(path):
-    with open(path, newline="") as stream:
-        return list(csv.DictReader(stream))
-
-
-def test_one_run_leaves_numbers_answers_figures_and_a_report(world, tmp_path, drawn):
+def test_one_run_leaves_numbers_answers_figures_and_a_report(world, tmp_path, drawn, table):
     result, told = judge(world / "runs" / "first", out=tmp_path / "out")
     out = tmp_path / "out"
     metrics = json.loads((out / "metrics.json").read_text())
@@ -126,7 +75,7 @@ def test_one_run_leaves_numbers_answers_figures_and_a_report(world, tmp_path, dr
     assert told.strip().splitlines()[-1] == str(out)
 
 
-def test_answers_do_not_depend_on_the_batch_or_the_time(world, tmp_path):
+def test_answers_do_not_depend_on_the_batch_or_the_time(world, tmp_path, table):
     judge(world / "runs" / "first", out=tmp_path / "a")
     judge(world / "runs" / "first", out=tmp_path / "b", batch_size=3)
     first, second = (
@@ -152,7 +101,7 @@ def test_two_runs_are_compared_by_image(world, tmp_path):
     assert "second against first" in (tmp_path / "comparison.html").read_text()
 
 
-def test_an_ensemble_is_the_mean_of_the_probabilities(world, tmp_path):
+def test_an_ensemble_is_the_mean_of_the_probabilities(world, tmp_path, table, ask):
     runs = [world / "runs" / name for name in ("first", "second")]
     result, _ = judge(*runs, ensemble=True, out=tmp_path / "both")
     ask(runs[0], runs[1], world / "data", ensemble=True, out=tmp_path / "both.csv")
@@ -209,7 +158,7 @@ def test_the_same_data_elsewhere_is_known_and_the_test_part_kept(world, tmp_path
     assert "the run's own dataset" in result["judged_on"]
 
 
-def test_other_data_with_the_same_ids_is_judged_whole(world, tmp_path):
+def test_other_data_with_the_same_ids_is_judged_whole(world, tmp_path, make_data):
     other = make_data(tmp_path / "other", seed=5, first_ra=0.0)
     result, _ = judge(world / "runs" / "first", data=other, out=tmp_path / "out")
     assert result["images"] == COUNT
@@ -217,14 +166,14 @@ def test_other_data_with_the_same_ids_is_judged_whole(world, tmp_path):
     assert not any("first" in warning for warning in result["warnings"])
 
 
-def test_seen_images_are_known_under_other_names(world, tmp_path):
+def test_seen_images_are_known_under_other_names(world, tmp_path, make_data):
     copy = make_data(tmp_path / "copy", seed=0, first_ra=0.0, prefix="renamed-")
     result, _ = judge(world / "runs" / "first", data=copy, out=tmp_path / "out")
     assert result["images"] == list(load_run(world / "runs" / "first").known.by_id.values()).count("test")
     assert not any("first" in warning for warning in result["warnings"])
 
 
-def test_images_that_come_and_go_never_let_training_images_in(world, tmp_path):
+def test_images_that_come_and_go_never_let_training_images_in(world, tmp_path, table):
     changed = tmp_path / "changed"
     shutil.copytree(world / "data", changed)
     known = load_run(world / "runs" / "first").known.by_id
@@ -239,7 +188,7 @@ def test_images_that_come_and_go_never_let_training_images_in(world, tmp_path):
     assert not any("first" in warning for warning in result["warnings"])
 
 
-def test_new_data_with_some_seen_images_is_judged_without_them(world, tmp_path):
+def test_new_data_with_some_seen_images_is_judged_without_them(world, tmp_path, make_data):
     mixed = make_data(tmp_path / "mixed", seed=9, first_ra=0.0, prefix="new-")
     known = load_run(world / "runs" / "first").known.by_id
     seen = [name for name, split in known.items() if split == "train"][:5]
@@ -263,13 +212,13 @@ def test_other_pixels_units_and_channels_are_told(world, tmp_path):
         judge(world / "runs" / "first", data=small)
 
 
-def test_seen_sky_is_found_in_other_pixels(world, tmp_path):
+def test_seen_sky_is_found_in_other_pixels(world, tmp_path, make_data):
     again = make_data(tmp_path / "again", seed=6, count=40, prefix="again-")
     result, _ = judge(world / "runs" / "first", data=again, out=tmp_path / "out")
     assert any("share sky" in warning for warning in result["warnings"])
 
 
-def test_data_that_is_gone_is_told(world, tmp_path):
+def test_data_that_is_gone_is_told(world, tmp_path, make_data):
     run = tmp_path / "run"
     shutil.copytree(world / "runs" / "first", run)
     record = json.loads((run / "run.json").read_text())
@@ -282,7 +231,7 @@ def test_data_that_is_gone_is_told(world, tmp_path):
     assert any("share sky" in warning for warning in result["warnings"])
 
 
-def test_unreadable_and_unknown_images_are_left_out_and_told(world, tmp_path):
+def test_unreadable_and_unknown_images_are_left_out_and_told(world, tmp_path, make_data):
     other = make_data(tmp_path / "other", seed=5, count=40, first_ra=0.0)
     (other / "003.npy").write_bytes(b"no array")
     text = (other / "labels.csv").read_text()
@@ -293,7 +242,7 @@ def test_unreadable_and_unknown_images_are_left_out_and_told(world, tmp_path):
     assert any("1 images are of no class" in warning for warning in result["warnings"])
 
 
-def test_what_cannot_be_judged_is_refused(world, tmp_path):
+def test_what_cannot_be_judged_is_refused(world, tmp_path, make_data):
     first = world / "runs" / "first"
     with pytest.raises(ConfigError, match="named twice"):
         judge(first, world / "runs" / ".." / "runs" / "first")
@@ -307,18 +256,10 @@ def test_what_cannot_be_judged_is_refused(world, tmp_path):
         judge(first, data=bare)
 
 
-# --------------------------------------------------------------------------- predict
-
-
-def ask(run, *paths, out, **changes):
-    settings = predict.Settings(run=str(run), paths=paths, out=out, device="cpu", **changes)
-    return predict.run(settings, Console(file=StringIO()))
-
-
-def test_predict_gives_what_evaluate_judged(world, tmp_path):
+def test_predict_gives_what_evaluate_judged(world, tmp_path, table, ask):
     judge(world / "runs" / "first", out=tmp_path / "out", split="all")
     judged = {row["id"]: float(row["one"]) for row in table(tmp_path / "out" / "predictions.csv")}
-    result = ask(world / "runs" / "first", world / "data", out=tmp_path / "p.csv", batch_size=7)
+    result, _ = ask(world / "runs" / "first", world / "data", out=tmp_path / "p.csv", batch_size=7)
     rows = table(tmp_path / "p.csv")
     assert result == {"out": str(tmp_path / "p.csv"), "images": COUNT, "classes": ["one", "two"], "failures": []}
     assert list(rows[0]) == ["file", "one", "two", "entropy", "set", "distance"]
@@ -326,39 +267,3 @@ def test_predict_gives_what_evaluate_judged(world, tmp_path):
         name = row["file"].removeprefix(f"{world / 'data'}/").removesuffix(".npy")
         assert float(row["one"]) == pytest.approx(judged[name], abs=1e-5)
         assert float(row["one"]) + float(row["two"]) == pytest.approx(1, abs=1e-4)
-
-
-def test_one_bad_image_never_loses_the_others(world, tmp_path):
-    good = sorted((world / "data").glob("*.npy"))[:3]
-    (tmp_path / "bad.npy").write_bytes(b"no array")
-    np.save(tmp_path / "blank.npy", np.full((SIZE, SIZE), np.nan, np.float32))
-    np.save(tmp_path / "colour.npy", np.zeros((3, SIZE, SIZE), np.float32))
-    bad = [tmp_path / name for name in ("bad.npy", "blank.npy", "colour.npy", "missing.npy")]
-    result = ask(world / "runs" / "first", good[0], bad[0], good[1], *bad[1:], good[2], out=tmp_path / "p.csv")
-    assert [row["file"] for row in table(tmp_path / "p.csv")] == [str(path) for path in good]
-    failures = table(tmp_path / "p-failures.csv")
-    assert failures == result["failures"]
-    assert [row["file"] for row in failures] == [str(path) for path in bad]
-    assert "3 channels" in failures[2]["error"]
-
-
-def test_a_cube_gives_a_row_a_plane(world, tmp_path):
-    planes = [np.load(path) for path in sorted((world / "data").glob("*.npy"))[:3]]
-    planes[1] = np.full_like(planes[1], np.nan)
-    np.save(tmp_path / "cube.npy", np.stack(planes)[:, None])
-    result = ask(world / "runs" / "first", tmp_path / "cube.npy", out=tmp_path / "p.csv")
-    cube = tmp_path / "cube.npy"
-    assert [row["file"] for row in table(tmp_path / "p.csv")] == [f"{cube}:0", f"{cube}:2"]
-    assert result["failures"][0]["file"] == f"{cube}:1"
-
-
-def test_nothing_to_predict_is_an_error(world, tmp_path):
-    run = world / "runs" / "first"
-    with pytest.raises(DataError, match=r"gone\.fits does not exist"):
-        ask(run, tmp_path / "gone.fits", out=tmp_path / "p.csv")
-    with pytest.raises(DataError, match="2 images could not be used"):
-        ask(run, tmp_path / "gone.fits", tmp_path / "lost.fits", out=tmp_path / "p.csv")
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(ConfigError, match="holds no image"):
-        ask(run, tmp_path / "empty", out=tmp_path / "p.csv")
-    assert not (tmp_path / "p.csv").exists()

@@ -15,6 +15,7 @@ from rvtool.data.batches import Material
 from rvtool.errors import ConfigError, DataError
 from rvtool.report.classification import Answers, compare, judge
 from rvtool.report.cost import cost
+from rvtool.report.pooling import disjoint, judge_pooled
 from rvtool.report.progress import counted
 from rvtool.report.scores import METRICS
 from rvtool.report.tables import class_table, comparison_table, metrics_table, robustness_table, runs_table
@@ -92,7 +93,7 @@ def evaluate(settings: Settings, console: Console) -> dict[str, Any]:
         judged[one.name] = _judge(one, out, settings, console)
     out = settings.out or runs[0].path / "evaluation"
     comparison = _compare(each, judged, settings, console)
-    write_comparison(comparison, judged, out)
+    write_comparison(comparison, judged, [one.answers for one in each], out)
     console.print(str(out / "comparison.html"), highlight=False, soft_wrap=True)
     return {"runs": judged, "comparison": comparison, "out": str(out)}
 
@@ -211,10 +212,21 @@ def _robustness(one: Concluded, settings: Settings, console: Console) -> dict[st
 def _compare(
     each: list[Concluded], judged: dict[str, dict[str, Any]], settings: Settings, console: Console
 ) -> dict[str, Any]:
-    """Compare every run with the first, and give mean and standard deviation over the runs."""
+    """Compare every run with the first, and give mean and standard deviation over the runs.
+
+    Runs that were judged on different images of one dataset, as in cross-validation, are judged together instead.
+    """
     pairs, warnings = [], []
     first = each[0]
-    for other in each[1:]:
+    pooled = None
+    one_dataset = len({one.members[0].material.dataset.digest for one in each}) == 1
+    if one_dataset and disjoint([one.answers for one in each]):
+        counts = [one.members[0].run.data.class_counts for one in each]
+        answers = [one.answers for one in each]
+        pooled = judge_pooled(answers, counts, list(judged.values()), settings.bootstrap, settings.seed)
+        console.print(metrics_table(pooled, f"{len(each)} runs together"))
+        console.print(class_table(pooled))
+    for other in each[1:] if pooled is None else ():
         try:
             found = compare(first.answers, other.answers, settings.bootstrap, settings.seed)
         except DataError as error:
@@ -231,4 +243,4 @@ def _compare(
     console.print(runs_table(judged, over))
     for warning in warnings:
         console.print(f"Mind: {warning}", style="yellow", markup=False, highlight=False)
-    return {"runs": list(judged), "pairs": pairs, "over_runs": over, "warnings": warnings}
+    return {"runs": list(judged), "pairs": pairs, "pooled": pooled, "over_runs": over, "warnings": warnings}

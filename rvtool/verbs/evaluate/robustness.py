@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -113,7 +113,10 @@ def measure(
     """
     runs = [run for run, _, _ in members]
     same = asking.symmetries or all(getattr(run.model, "invariant", False) for run in runs)
-    tried = disturbances(runs[0].data.image, turns=not same)
+    side, stretch = runs[0].data.image, runs[0].stretch.settings
+    if stretch.resize and side.pixel_arcsec:  # disturbed are the pixels as they were read
+        side = replace(side, pixel_arcsec=side.pixel_arcsec * stretch.resize / stretch.crop)
+    tried = disturbances(side, turns=not same)
     frames = [_frame(run, dataset) for run, dataset, _ in members]
     weights = np.concatenate([np.ones((1, len(answers.ids))), *resamples(answers.members, RESAMPLES, seed)])
     plain = scores(answers.labels, answers.probabilities, weights)["balanced_accuracy"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from rvtool.errors import DataError
 from rvtool.report import figures, html, verdicts
 from rvtool.report.classification import Answers
 from rvtool.report.curves import training_curves
+from rvtool.report.pooling import pool_answers
 from rvtool.report.tables import write_csv
 from rvtool.runs.apply import Verdict
 from rvtool.runs.run import Run
@@ -100,14 +102,28 @@ def write(judgement: Judgement, out: Path, coverage: float, one_run: bool) -> No
     write_bytes(out / "metrics.json", json.dumps(metrics, indent=1).encode())
 
 
-def write_comparison(comparison: dict[str, Any], judged: dict[str, dict[str, Any]], out: Path) -> None:
-    """Write what several runs have beside each other."""
+def write_comparison(
+    comparison: dict[str, Any], judged: dict[str, dict[str, Any]], answers: Sequence[Answers], out: Path
+) -> None:
+    """Write what several runs have beside each other, and what they have together where each judged a part."""
     figures.summary(judged, out / "comparison.png")
     parts = [
         html.warnings(comparison["warnings"]),
         html.figure(out / "comparison.png", "Every figure of each run with its 95 % interval, and the baseline."),
         *(html.comparison_section(pair, pair["first"], pair["second"]) for pair in comparison["pairs"]),
     ]
+    if comparison["pooled"]:
+        both = pool_answers(answers)
+        figures.reliability(both.labels, both.probabilities, out / "reliability.png")
+        figures.risk_coverage(both.labels, both.probabilities, out / "risk_coverage.png")
+        parts += [
+            html.metrics_section(comparison["pooled"]),
+            html.classes_section(comparison["pooled"]),
+            html.figure(out / "reliability.png", "How sure, and how often right, all runs together."),
+            html.figure(out / "risk_coverage.png", "The risk where only the surest are answered, all runs together."),
+        ]
+        if comparison["pooled"]["sets"]:
+            parts.append(html.sets_section(comparison["pooled"]["sets"]))
     html.write_page(out / "comparison.html", " · ".join(judged), f"{len(judged)} runs compared.", parts, FOOTER)
     write_bytes(out / "comparison.json", json.dumps(comparison, indent=1).encode())
 

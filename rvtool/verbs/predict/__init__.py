@@ -17,9 +17,13 @@ class Settings(Config):
     """What `rvtool predict` may be told."""
 
     run: str = Field(description="Run to apply: its folder, 'latest', or 'default' for the one that rvtool brings.")
-    paths: tuple[Path, ...] = Field((), description="Image files, or folders of them; before them further runs.")
+    paths: tuple[Path, ...] = Field(
+        (), description="Image files, or folders of them; with --ensemble further runs before them."
+    )
     targets: Path | None = Field(
-        None, description="CSV of images (column file), or of positions (ra_deg, dec_deg) in the images named."
+        None,
+        description="CSV of images (column file, from its folder), or of positions (ra_deg, dec_deg) in the images"
+        " that are named.",
     )
     out: Path = Field(Path("predictions.csv"), description="Table to write: file, and a probability a class.")
     overwrite: bool = Field(False, description="Replace a table that exists.")
@@ -56,18 +60,21 @@ def run(settings: Settings, console: Console) -> dict[str, Any]:
     Raises
     ------
     ConfigError
-        A run is no classifier, nothing is named to predict, a folder holds no image, or there is no such device.
+        A run is no classifier, nothing is named to predict, a folder holds no image, there is no such device, or two
+        settings exclude each other.
     DataError
         A run or the targets cannot be used, or not one image can.
     """
     from rvtool.errors import ConfigError, DataError
-    from rvtool.runs.run import is_run
+    from rvtool.runs.run import is_run, runs_folder
 
     if settings.out.exists() and not settings.overwrite:
         raise DataError(f"{settings.out} exists already; choose another --out, or replace it with --overwrite.")
     names, paths = [settings.run], list(settings.paths)
-    while settings.ensemble and paths and is_run(paths[0]):
+    while paths and (is_run(paths[0]) or (not paths[0].exists() and is_run(runs_folder() / paths[0]))):
         names.append(str(paths.pop(0)))
+    if len(names) > 1 and not settings.ensemble:
+        raise ConfigError(f"{names[1]} is a run, not an image; ask several runs together with --ensemble.")
     if settings.ensemble and len(names) < 2:
         raise ConfigError("An ensemble is of two runs or more; name them all before the images.")
     if not paths and settings.targets is None:

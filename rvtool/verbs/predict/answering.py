@@ -16,7 +16,7 @@ from rvtool.kinds import Batch
 from rvtool.report import verdicts
 from rvtool.report.progress import counted
 from rvtool.report.tables import write_csv
-from rvtool.runs.apply import Asking, Said, Verdict, ask, check_alike, check_classifies, choose_device, conclude
+from rvtool.runs.apply import Asking, Said, Verdict, ask, check_alike, check_classifies, choose_device, conclude, turns
 from rvtool.runs.run import Run, load_run
 from rvtool.verbs.predict import Settings
 from rvtool.verbs.predict.explain import Explainer
@@ -48,6 +48,10 @@ def predict(settings: Settings, names: Sequence[str], paths: Sequence[Any], cons
     check_alike(runs)
     if settings.prototypes is not None and len(runs) > 1:
         raise ConfigError("--prototypes compares with the features of one run; leave --ensemble out.")
+    if settings.explain and (len(runs) > 1 or settings.prototypes is not None):
+        raise ConfigError(
+            "--explain looks into one network, at the classes it was trained on; leave --ensemble and --prototypes out."
+        )
     asker = _Asker(runs, settings)
     targets = read_targets(settings.targets) if settings.targets is not None else None
     if targets is None:
@@ -58,6 +62,7 @@ def predict(settings: Settings, names: Sequence[str], paths: Sequence[Any], cons
     waiting: list[tuple[Asked, list[Batch]]] = []
     with counted(console, "predicting") as move:
         for done, one in asked:
+            move(done, total)
             if isinstance(one.image, str):
                 answers.fail(one.name, one.image)
                 continue
@@ -72,7 +77,6 @@ def predict(settings: Settings, names: Sequence[str], paths: Sequence[Any], cons
             if len(waiting) == settings.batch_size:
                 asker.answer(waiting, answers)
                 waiting.clear()
-            move(done, total)
         if waiting:
             asker.answer(waiting, answers)
     _write(settings, targets, answers, console)
@@ -100,7 +104,9 @@ class _Asker:
             run.model.to(self.device)
         self.prototypes = None
         if settings.prototypes is not None:
-            self.prototypes = read_prototypes(settings.prototypes, runs[0], self.asking, self.device)
+            self.prototypes = read_prototypes(
+                settings.prototypes, runs[0], self.asking, self.device, settings.batch_size
+            )
         self.classes = self.prototypes.classes if self.prototypes else runs[0].data.classes
         self.explainer = None
         if settings.explain:
@@ -116,14 +122,14 @@ class _Asker:
         cells = verdicts.rows(verdict, self.classes, self.coverage)
         for (one, _), row in zip(images, cells, strict=True):
             answers.rows.append((one.row, one.name, row))
-        scale = self.runs[0].data.image.pixel_arcsec
+        usual = _pixel_arcsec(self.runs[0])
         for one, _ in images:
             assert isinstance(one.image, Image)
-            have = one.image.pixel_arcsec
-            answers.other_pixels += bool(have and scale and abs(have / scale - 1) > OTHER_PIXELS)
+            have = one.image.pixel_arcsec if usual else None
+            answers.other_pixels += bool(have and usual and abs(have / usual - 1) > OTHER_PIXELS)
         if self.explainer is not None:
-            pictures = [one.image for one, _ in images]
-            self.explainer.explain([one.name for one, _ in images], pictures, prepared[0])  # type: ignore[arg-type]
+            chosen = verdict.probabilities.argmax(axis=1).tolist()
+            self.explainer.explain([one for one, _ in images], prepared[0], chosen)
 
     def _conclude(self, said: Sequence[Said]) -> Verdict:
         if self.prototypes is None:
@@ -140,10 +146,10 @@ def _write(settings: Settings, targets: Targets | None, answers: Answers, consol
         Not one image could be answered.
     """
     failures = answers.failures
+    listed = settings.out.with_name(f"{settings.out.stem}-failures.csv")
     if failures:
         if not answers.rows and len(failures) == 1:
             raise DataError(failures[0]["error"])
-        listed = settings.out.with_name(f"{settings.out.stem}-failures.csv")
         write_csv(listed, ("file", "error"), (failure.values() for failure in failures))
         told = f"{len(failures)} images could not be used, see {listed}"
         if not answers.rows:
@@ -156,24 +162,40 @@ def _write(settings: Settings, targets: Targets | None, answers: Answers, consol
         by_row = {number: row for number, _, row in answers.rows}
         blank = ("",) * len(answers.columns)
         told_rows = (
-            (*(row.get(name, "") for name in own), *by_row.get(number, blank))
-            for number, row in enumerate(targets.rows)
+            (*(row[name] for name in own), *by_row.get(number, blank)) for number, row in enumerate(targets.rows)
         )
         write_csv(settings.out, (*own, *answers.columns), told_rows)
+    if not failures:
+        listed.unlink(missing_ok=True)  # of a table that was replaced
 
 
 def _remarks(settings: Settings, runs: Sequence[Run], answers: Answers) -> list[str]:
     said = []
-    if settings.prototypes is None and any(run.calibration is None for run in runs):
+    if settings.prototypes is not None:
+        said.append("the probabilities rest on the examples alone, are not calibrated, and take all classes for equal.")
+    elif any(run.calibration is None for run in runs):
         said.append(
             "the probabilities are as the network gave them, for the run keeps no answers on validation images."
+        )
+    elif "set" not in answers.columns:
+        said.append("the probabilities are as the networks gave them, for no image validated all of them.")
+    elif settings.dropout_passes or any(turns(run, True) and not settings.symmetries for run in runs):
+        said.append(
+            "temperature and sets were fitted on answers averaged over the symmetries, without dropout, and promise"
+            " less for these."
         )
     if answers.other_pixels:
         said.append(
             f"{answers.other_pixels} of {len(answers.rows)} images have other pixels than the"
-            f" {runs[0].data.image.pixel_arcsec:.3g} arcsec that {runs[0].name} was trained on."
+            f" {_pixel_arcsec(runs[0]):.3g} arcsec that {runs[0].name} was trained on."
         )
     return said
+
+
+def _pixel_arcsec(run: Run) -> float | None:
+    """Return the side of the pixels that a run was trained on, as they were read; None where nobody knows."""
+    pixel, stretch = run.data.image.pixel_arcsec, run.stretch.settings
+    return pixel * stretch.resize / stretch.crop if pixel and stretch.resize else pixel
 
 
 def _field(run: Run) -> int:

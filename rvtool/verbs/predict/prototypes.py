@@ -18,8 +18,8 @@ import numpy as np
 import torch
 
 from rvtool.data.batches import stack
-from rvtool.data.fits import Image
 from rvtool.errors import ConfigError, DataError
+from rvtool.kinds import Batch
 from rvtool.runs.apply import Asking, Said, Verdict, ask
 from rvtool.runs.run import Run
 from rvtool.verbs.predict.reading import from_paths
@@ -60,13 +60,15 @@ class Prototypes:
         return Verdict(powers / powers.sum(axis=1, keepdims=True), None, distance)
 
 
-def read_prototypes(folder: Path, run: Run, asking: Asking, device: torch.device) -> Prototypes:
+def read_prototypes(folder: Path, run: Run, asking: Asking, device: torch.device, batch_size: int) -> Prototypes:
     """Ask a run for its features of every example.
 
     Parameters
     ----------
     folder
         Holds a folder of images for each class.
+    batch_size
+        Examples that are asked about at once.
 
     Raises
     ------
@@ -80,24 +82,30 @@ def read_prototypes(folder: Path, run: Run, asking: Asking, device: torch.device
             f"{run.name} does not keep where its training images lie ({run.path}/features.safetensors), so nothing can "
             "be compared with examples; use a run of a classifier that is trained to its end."
         )
-    kinds = sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+    if not folder.is_dir():
+        raise ConfigError(f"{folder} is no folder; name one that holds a folder of examples for each class.")
+    kinds = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
     if len(kinds) < 2:
         raise ConfigError(f"{folder} holds {len(kinds)} folders of examples; make one for each of two classes or more.")
     means, counts = [], []
     for kind in kinds:
-        coordinates = _features(kind, run, asking, device) @ run.familiar.directions
+        coordinates = _features(kind, run, asking, device, batch_size) @ run.familiar.directions
         means.append(coordinates.mean(axis=0))
         counts.append(len(coordinates))
     return Prototypes(tuple(path.name for path in kinds), np.stack(means), np.array(counts), run)
 
 
-def _features(folder: Path, run: Run, asking: Asking, device: torch.device) -> np.ndarray:
-    images: list[Image] = []
+def _features(folder: Path, run: Run, asking: Asking, device: torch.device, batch_size: int) -> np.ndarray:
+    raws: list[Batch] = []
     for _, one in from_paths([folder])[1]:
-        if isinstance(one.image, str):
-            raise DataError(f"The example {one.name} cannot be used: {one.image}")
-        images.append(one.image)
-    said = ask(run, [run.prepare(stack([run.raw(image) for image in images], device))], asking)
+        try:
+            if isinstance(one.image, str):
+                raise DataError(one.image)
+            raws.append(run.raw(one.image))
+        except DataError as error:
+            raise DataError(f"The example {one.name} cannot be used: {error}") from None
+    starts = range(0, len(raws), batch_size)
+    said = ask(run, (run.prepare(stack(raws[start : start + batch_size], device)) for start in starts), asking)
     if said.features is None:
         raise DataError(f"{run.name} shows no features to compare examples by.")
     return said.features

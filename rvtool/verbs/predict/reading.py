@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -11,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from rvtool.compressed.files import SUFFIX, decompress_file
-from rvtool.data.fits import Image, planes, suffix_of
+from rvtool.data.fits import Image, planes, quiet, suffix_of
 from rvtool.errors import ConfigError, DataError
 
 FILE, RA, DEC = ("file", "path", "image"), ("ra_deg", "ra"), ("dec_deg", "dec")
@@ -29,11 +30,14 @@ class Asked:
         The image, or the sentence that says why there is none.
     row
         Its row in the table of targets.
+    corner
+        Of a cutout: the line and the column of its first pixel in the image that it was cut from.
     """
 
     name: str
     image: Image | str
     row: int = 0
+    corner: tuple[int, int] = (0, 0)
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,11 @@ class Targets:
         own = {name.lower(): name for name in self.columns}
         return next((own[name] for name in names if name in own), None)
 
+    @property
+    def places(self) -> bool:
+        """Whether the table tells positions on the sky."""
+        return self.column(RA) is not None and self.column(DEC) is not None
+
 
 def read_targets(path: Path) -> Targets:
     """Read a table of targets.
@@ -60,17 +69,21 @@ def read_targets(path: Path) -> Targets:
     """
     try:
         with open(path, newline="", encoding="utf-8-sig") as stream:
-            reader = csv.DictReader(stream, restkey="", restval="")
-            rows = [{name: value for name, value in row.items() if name} for row in reader]
-            columns = tuple(name for name in reader.fieldnames or () if name)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path} cannot be read as a CSV table ({error}); check the path.") from error
+            reader = csv.DictReader(stream, restval="")
+            columns = tuple(reader.fieldnames or ())
+            rows = [{name: row[name] for name in columns} for row in reader]
+    except UnicodeDecodeError:
+        raise DataError(f"{path} is no text in UTF-8; save it as CSV in UTF-8.") from None
+    except (OSError, csv.Error) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise DataError(f"{path} cannot be read as a CSV table ({reason}); check the path.") from error
     targets = Targets(path, columns, rows)
     if not rows:
         raise DataError(f"{path} holds no row; name a table with a header and a row a target.")
-    if targets.column(FILE) is None and (targets.column(RA) is None or targets.column(DEC) is None):
+    if targets.column(FILE) is None and not targets.places:
         raise DataError(
-            f"{path} has neither a column 'file' nor 'ra_deg' and 'dec_deg' (it has {', '.join(columns)}); add one."
+            f"{path} has neither a column 'file' nor 'ra_deg' and 'dec_deg', separated by commas (its first line is "
+            f"'{','.join(columns)}'); name its columns so."
         )
     return targets
 
@@ -99,18 +112,23 @@ def from_targets(targets: Targets, paths: Sequence[Path], side: int) -> tuple[in
     Parameters
     ----------
     paths
-        Images in which positions are looked up, where the table names no files.
+        Images in which positions are looked up; none where the table names files.
     side
         Of a cutout, px.
 
     Raises
     ------
     ConfigError
-        The table names positions only, and there is no image to look them up in.
+        The table names positions only, and there is no image to look them up in; or files only, and there is one.
     """
     name = targets.column(FILE)
-    if name is not None:
+    if name is not None and not paths:
         return len(targets.rows), _rows_of_files(targets, name)
+    if not targets.places:
+        raise ConfigError(
+            f"{targets.path} names files and no positions to look up in {paths[0]}; leave the images out, or add "
+            "'ra_deg' and 'dec_deg'."
+        )
     if not paths:
         raise ConfigError(
             f"{targets.path} names positions; name the images that show them too, or fetch cutouts first: "
@@ -122,7 +140,7 @@ def from_targets(targets: Targets, paths: Sequence[Path], side: int) -> tuple[in
 def _rows_of_files(targets: Targets, column: str) -> Iterator[tuple[int, Asked]]:
     for number, row in enumerate(targets.rows):
         file = targets.path.parent / row[column]
-        found = list(_planes_of(file)) if row[column] else [Asked("", f"row {number + 1} names no file.")]
+        found = list(_planes_of(file)) if row[column] else [Asked(f"row {number + 1}", "It names no file.")]
         if len(found) > 1:
             found = [Asked(str(file), f"{file} is a cube of {len(found)} planes; name files of one image.")]
         yield number, replace(found[0], row=number)
@@ -130,30 +148,35 @@ def _rows_of_files(targets: Targets, column: str) -> Iterator[tuple[int, Asked]]
 
 def _cutouts(targets: Targets, files: Sequence[Path], side: int) -> Iterator[tuple[int, Asked]]:
     """Cut each position out of the first image that shows it, reading each image once."""
+    from astropy.coordinates import SkyCoord
+
     places = [_place(row, targets) for row in targets.rows]
-    waiting = {number for number, place in enumerate(places) if not isinstance(place, str)}
-    problems = {number: place for number, place in enumerate(places) if isinstance(place, str)}
-    unread = []
-    for file in files:
-        for one in _planes_of(file):
-            if isinstance(one.image, str) or one.image.wcs is None:
-                unread.append(one.image if isinstance(one.image, str) else f"{file} has no sky coordinates.")
-                continue
-            rows = sorted(waiting)
-            sky = np.array([places[number] for number in rows], float).reshape(-1, 2)  # (n, 2), degrees
-            x, y = one.image.wcs.world_to_pixel_values(sky[:, 0], sky[:, 1])
-            height, width = one.image.data.shape[-2:]
-            with np.errstate(invalid="ignore"):
-                inside = (x > -0.5) & (x < width - 0.5) & (y > -0.5) & (y < height - 0.5)
-            for number, column, line in zip(np.array(rows)[inside], x[inside], y[inside], strict=True):
-                ra, dec = places[number]
-                cut = cutout(one.image, round(float(line)), round(float(column)), side)
-                waiting.discard(int(number))
-                yield int(number), Asked(f"{one.name}@{ra},{dec}", cut, int(number))
-    seen = f"; of the images, {unread[0]}" if unread else ""
-    for number in sorted({*waiting, *problems}):
-        problem = problems.get(number, f"row {number + 1} lies in none of the {len(files)} images{seen}")
-        yield number, Asked(f"row {number + 1}", problem, number)
+    waiting = {number: place for number, place in enumerate(places) if not isinstance(place, str)}
+    unread = ""
+    for one in itertools.chain.from_iterable(map(_planes_of, files)):
+        if not waiting:
+            break
+        if isinstance(one.image, str) or one.image.wcs is None:
+            unread = unread or (one.image if isinstance(one.image, str) else f"{one.name} has no sky coordinates.")
+            continue
+        numbers = list(waiting)
+        with np.errstate(invalid="ignore"), quiet():
+            x, y = one.image.wcs.world_to_pixel(SkyCoord(list(waiting.values()), unit="deg"))  # each (n,)
+        height, width = one.image.data.shape[-2:]
+        inside = (x > -0.5) & (x < width - 0.5) & (y > -0.5) & (y < height - 0.5)  # false for NaN: behind the sky
+        for row in np.flatnonzero(inside):
+            number = numbers[row]
+            cut, corner = cutout(one.image, y[row], x[row], side)
+            if cut.mask.any():  # the blank margin of a mosaic shows nothing
+                ra, dec = waiting.pop(number)
+                yield number, Asked(f"{one.name}@{ra},{dec}", cut, number, corner)
+    for number, place in enumerate(places):
+        if isinstance(place, str):
+            yield number, Asked(f"row {number + 1}", place, number)
+        elif number in waiting:
+            seen = f"; of the images, {unread}" if unread else "; check its ra_deg and dec_deg."
+            reason = f"({place[0]}, {place[1]}) lies in none of the {len(files)} images{seen}"
+            yield number, Asked(f"row {number + 1}", reason, number)
 
 
 def _place(row: dict[str, str], targets: Targets) -> tuple[float, float] | str:
@@ -167,17 +190,23 @@ def _place(row: dict[str, str], targets: Targets) -> tuple[float, float] | str:
     return place if 0 <= place[0] <= 360 and -90 <= place[1] <= 90 else f"{place} is no place on the sky."
 
 
-def cutout(image: Image, line: int, column: int, side: int) -> Image:
-    """Cut a square about a pixel; what lies beyond the image is unknown."""
+def cutout(image: Image, line: float, column: float, side: int) -> tuple[Image, tuple[int, int]]:
+    """Cut the square whose centre is nearest to a place, in pixels from 0; what lies beyond the image is unknown.
+
+    Returns
+    -------
+    The cutout, and the line and the column of its first pixel. Its header is still that of the image.
+    """
     channels, height, width = image.data.shape
-    top, left = line - side // 2, column - side // 2
+    # the centre of an image then gives what cutting its middle out gives
+    top, left = (round(float(place) - (side - 1) / 2) for place in (line, column))
     out = np.full((channels, side, side), np.nan, np.float32)
     rows = slice(max(top, 0), min(top + side, height))
     columns = slice(max(left, 0), min(left + side, width))
     out[:, rows.start - top : rows.stop - top, columns.start - left : columns.stop - left] = image.data[
         :, rows, columns
     ]
-    return replace(image, data=out)
+    return replace(image, data=out), (top, left)
 
 
 def _files(paths: Sequence[Path]) -> Iterator[Path]:

@@ -123,19 +123,21 @@ class Keeper(Checkpoint):
     Weights that are no numbers are never kept.
     """
 
-    def __init__(self, folder: Path, monitor: tuple[str, str], save_every: int, patience: int) -> None:
-        self.folder, self.save_every, self.patience = folder, save_every, patience
+    def __init__(self, folder: Path, monitor: tuple[str, str], shown: str, save_every: int, patience: int) -> None:
+        self.folder, self.shown, self.save_every, self.patience = folder, shown, save_every, patience
         self.name, self.mode = monitor
         self.best: float | None = None
         self.best_epoch = -1
+        self.best_shown: dict[str, float] = {}
 
     def state_dict(self) -> dict[str, Any]:
         """Return the best value so far."""
-        return {"best": self.best, "best_epoch": self.best_epoch}
+        return {"best": self.best, "best_epoch": self.best_epoch, "best_shown": self.best_shown}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take the best value so far back."""
         self.best, self.best_epoch = state["best"], state["best_epoch"]
+        self.best_shown = state.get("best_shown", {})
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -154,6 +156,7 @@ class Keeper(Checkpoint):
         better = self.best is None or (value > self.best if self.mode == "max" else value < self.best)
         if better and not math.isnan(value):
             self.best, self.best_epoch = value, trainer.current_epoch
+            self.best_shown = {n: float(v) for n, v in trainer.callback_metrics.items() if n == self.shown}
             self._save(trainer, pl_module, "best.ckpt")
         if self.patience and trainer.current_epoch - self.best_epoch >= self.patience:
             trainer.should_stop = True

@@ -81,8 +81,9 @@ class _Training:
         steps_each = math.ceil(each / settings.accumulate)
         epochs = math.ceil(settings.steps / steps_each) if settings.steps else settings.epochs
         steps = settings.steps or epochs * steps_each
-        self.keeper = Keeper(path / "checkpoints", model.monitor, settings.save_every, settings.patience)
-        with Display(self.console, path / "log.txt", epochs, each, model.monitor[0]) as display:
+        shown = model.shown or model.monitor[0]
+        self.keeper = Keeper(path / "checkpoints", model.monitor, shown, settings.save_every, settings.patience)
+        with Display(self.console, path / "log.txt", epochs, each, shown) as display:
             trainer = self._trainer(model, epochs, steps, display)
             self._introduce(model, batches, display)
             resumed = _last_checkpoint(path)
@@ -141,7 +142,7 @@ class _Training:
         keeper = self.keeper
         best = None
         if keeper.best is not None:
-            best = {"metric": keeper.name, "value": keeper.best, "epoch": keeper.best_epoch}
+            best = {"metric": keeper.name, "value": keeper.best, "epoch": keeper.best_epoch, "shown": keeper.best_shown}
         record.finish(self.path, self.notes, status, best)
 
     def _kept(self) -> str:

@@ -133,7 +133,9 @@ def save_record(path: Path, record: dict[str, Any]) -> None:
 def outcome(path: Path, record: dict[str, Any]) -> dict[str, Any]:
     """Return what the verb tells of a run."""
     best = record.get("best") or {}
-    headline = f"{best['metric']} {best['value']:.4f} in epoch {best['epoch'] + 1}" if best else record["status"]
+    values = {best["metric"]: best["value"], **best.get("shown", {})} if best else {}
+    told = ", ".join(f"{name} {value:.4f}" for name, value in values.items())
+    headline = f"{told} in epoch {best['epoch'] + 1}" if best else record["status"]
     return {"run": str(path), "status": record["status"], "best": best, "headline": headline}
 
 

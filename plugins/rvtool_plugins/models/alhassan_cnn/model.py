@@ -27,7 +27,7 @@ class AlhassanCNN(Classifier):
     Alhassan, Taylor & Vaccari 2018, MNRAS 480, 2085, arXiv:1807.10380
     """
 
-    stretch: ClassVar[dict[str, Any]] = {"crop": 56, "clip_sigma": 3.0, "kind": "asinh", "scale": "image"}
+    stretch: ClassVar[dict[str, Any]] = {"crop": 56, "clip_sigma": 0.0, "kind": "asinh", "scale": "image"}
 
     def __init__(self, config: AlhassanCNNConfig, data: DataInfo, losses: Losses) -> None:
         super().__init__(config, data, losses)
