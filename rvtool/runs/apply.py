@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from rvtool.errors import ConfigError
 from rvtool.runs.calibration import Calibration, together
 
 if TYPE_CHECKING:
-    from rvtool.kinds import Batch
+    from rvtool.kinds import Batch, Side
     from rvtool.runs.run import Run
 
 ON_THE_SKY = ("image", "mask", "condition", "condition_mask")
@@ -64,6 +64,14 @@ def check_alike(runs: Sequence[Run]) -> None:
     for run in runs[1:]:
         if run.data.classes != runs[0].data.classes:
             raise ConfigError(f"{runs[0].name} and {run.name} know different classes and make no ensemble.")
+
+
+def as_read(run: Run) -> Side:
+    """Return what a run was told of its images, with the pixels as files have them, before they are resampled."""
+    side, stretch = run.data.image, run.stretch.settings
+    if not (stretch.resize and side.pixel_arcsec):
+        return side
+    return replace(side, pixel_arcsec=side.pixel_arcsec * stretch.resize / stretch.crop)
 
 
 @dataclass(frozen=True)

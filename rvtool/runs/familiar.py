@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
 from rvtool.data.files import write_bytes
+from rvtool.errors import DataError
 
 FILE = "features.safetensors"
 MOST_DIRECTIONS = 64
@@ -100,8 +102,18 @@ def write_familiar(folder: Path, familiar: Familiar) -> None:
 
 
 def read_familiar(folder: Path) -> Familiar | None:
-    """Read what `write_familiar` wrote; None where the run has kept nothing."""
-    if not (folder / FILE).exists():
+    """Read what `write_familiar` wrote; None where the run has kept nothing.
+
+    Raises
+    ------
+    DataError
+        The file is damaged.
+    """
+    path = folder / FILE
+    if not path.exists():
         return None
-    arrays = load_file(folder / FILE)
-    return Familiar(arrays["directions"], arrays["centres"], float(arrays["reach"][0]))
+    try:
+        arrays = load_file(path)
+        return Familiar(arrays["directions"], arrays["centres"], float(arrays["reach"][0]))
+    except (SafetensorError, KeyError, IndexError) as error:
+        raise DataError(f"{path} is damaged ({error}); train the run again.") from error

@@ -140,7 +140,7 @@ class Run:
         import numpy as np
         import torch
 
-        from rvtool.data.stretch import cut
+        from rvtool.data.stretch import cut, fit_to
 
         side, stretch = self.data.image, self.stretch.settings
         have, want = image.data.shape, (side.channels, side.height, side.width)
@@ -150,8 +150,9 @@ class Run:
                 f" {want[0]} of {want[2]}x{want[1]} px."
             )
         height, width = (stretch.crop, stretch.crop) if stretch.crop else want[1:]
+        middle = fit_to(image.data, min(height, have[1]), min(width, have[2]))  # a large map is not copied whole
         try:
-            pixels, statistics = cut(image.data.astype(np.float32), height, width, stretch.resize)
+            pixels, statistics = cut(middle.astype(np.float32), height, width, stretch.resize)
         except DataError as error:
             raise DataError(f"{image.path}, plane {image.plane}, {error}") from None
         return {"image": torch.from_numpy(pixels), "image_statistics": torch.from_numpy(statistics)}

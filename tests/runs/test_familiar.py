@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from rvtool.errors import DataError
 from rvtool.runs.familiar import familiarise, read_familiar, shrunk_covariance, write_familiar
 
 
@@ -54,3 +55,6 @@ def test_what_is_kept_comes_back(tmp_path):
     write_familiar(tmp_path, known)
     np.testing.assert_allclose(read_familiar(tmp_path).distance(points), known.distance(points), rtol=1e-4)
     assert read_familiar(tmp_path / "elsewhere") is None
+    (tmp_path / "features.safetensors").write_bytes(b"no tensors at all")
+    with pytest.raises(DataError, match="is damaged"):
+        read_familiar(tmp_path)

@@ -48,7 +48,7 @@ def trained(tmp_path_factory):
             patch.delenv("RVTOOL_RUN_PATH", raising=False)
             settings = train.Settings(
                 model="alhassan-cnn",
-                config={"channels": "4,8", "hidden": 8, "learning_rate": 3e-3},
+                config={"channels": "4,8", "hidden": 32, "learning_rate": 3e-3},
                 data=root / "data",
                 out=root / "runs" / name,
                 epochs=3,

@@ -19,7 +19,7 @@ def tried(words, side=SKY, turns=True):
 
 
 def width(image):
-    y, x = np.mgrid[: image.shape[1], : image.shape[2]]
+    x = np.arange(image.shape[2])
     return np.sqrt((image[0] * (x - 20) ** 2).sum() / image[0].sum())
 
 

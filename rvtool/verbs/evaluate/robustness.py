@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,7 @@ from rvtool.errors import DataError
 from rvtool.kinds import Batch, Side
 from rvtool.report.classification import Answers
 from rvtool.report.scores import interval, resamples, scores
-from rvtool.runs.apply import Asking, ask, conclude
+from rvtool.runs.apply import Asking, as_read, ask, conclude
 from rvtool.runs.run import Run
 
 LONGEST_SHIFT_PX = 10
@@ -61,6 +61,8 @@ def disturbances(side: Side, turns: bool) -> list[Disturbance]:
 
     Parameters
     ----------
+    side
+        With the pixels as they were read.
     turns
         Whether the eight symmetries are tried too: a model that is asked in all of them cannot tell them apart.
     """
@@ -113,10 +115,7 @@ def measure(
     """
     runs = [run for run, _, _ in members]
     same = asking.symmetries or all(getattr(run.model, "invariant", False) for run in runs)
-    side, stretch = runs[0].data.image, runs[0].stretch.settings
-    if stretch.resize and side.pixel_arcsec:  # disturbed are the pixels as they were read
-        side = replace(side, pixel_arcsec=side.pixel_arcsec * stretch.resize / stretch.crop)
-    tried = disturbances(side, turns=not same)
+    tried = disturbances(as_read(runs[0]), turns=not same)
     frames = [_frame(run, dataset) for run, dataset, _ in members]
     weights = np.concatenate([np.ones((1, len(answers.ids))), *resamples(answers.members, RESAMPLES, seed)])
     plain = scores(answers.labels, answers.probabilities, weights)["balanced_accuracy"]

@@ -16,7 +16,18 @@ from rvtool.kinds import Batch
 from rvtool.report import verdicts
 from rvtool.report.progress import counted
 from rvtool.report.tables import write_csv
-from rvtool.runs.apply import Asking, Said, Verdict, ask, check_alike, check_classifies, choose_device, conclude, turns
+from rvtool.runs.apply import (
+    Asking,
+    Said,
+    Verdict,
+    as_read,
+    ask,
+    check_alike,
+    check_classifies,
+    choose_device,
+    conclude,
+    turns,
+)
 from rvtool.runs.run import Run, load_run
 from rvtool.verbs.predict import Settings
 from rvtool.verbs.predict.explain import Explainer
@@ -122,7 +133,7 @@ class _Asker:
         cells = verdicts.rows(verdict, self.classes, self.coverage)
         for (one, _), row in zip(images, cells, strict=True):
             answers.rows.append((one.row, one.name, row))
-        usual = _pixel_arcsec(self.runs[0])
+        usual = as_read(self.runs[0]).pixel_arcsec
         for one, _ in images:
             assert isinstance(one.image, Image)
             have = one.image.pixel_arcsec if usual else None
@@ -187,15 +198,9 @@ def _remarks(settings: Settings, runs: Sequence[Run], answers: Answers) -> list[
     if answers.other_pixels:
         said.append(
             f"{answers.other_pixels} of {len(answers.rows)} images have other pixels than the"
-            f" {_pixel_arcsec(runs[0]):.3g} arcsec that {runs[0].name} was trained on."
+            f" {as_read(runs[0]).pixel_arcsec:.3g} arcsec that {runs[0].name} was trained on."
         )
     return said
-
-
-def _pixel_arcsec(run: Run) -> float | None:
-    """Return the side of the pixels that a run was trained on, as they were read; None where nobody knows."""
-    pixel, stretch = run.data.image.pixel_arcsec, run.stretch.settings
-    return pixel * stretch.resize / stretch.crop if pixel and stretch.resize else pixel
 
 
 def _field(run: Run) -> int:

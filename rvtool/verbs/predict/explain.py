@@ -96,7 +96,7 @@ class Explainer:
             show(left, given, origin)
             left.set_title("What the network is given")
             drawn = right.imshow(shown, cmap="PuOr_r", vmin=-reach, vmax=reach, origin=origin)
-            right.set(xticks=[], yticks=[], title=f"What speaks for {kind}")
+            right.set(xticks=[], yticks=[], title=f"For {kind} (+) or against (−)")
             right.spines[:].set_visible(False)
             figure.colorbar(drawn, ax=right, shrink=0.8, label="part of the logit, a pixel")
         save(figure, path)

@@ -9,7 +9,15 @@ from rvtool.kinds import DataInfo, Side
 from rvtool.learning import Losses
 from rvtool.runs.apply import symmetries
 from rvtool_plugins.models.steerable_cnn import rvtool_models
-from rvtool_plugins.models.steerable_cnn.model import GroupConvolution, Halve, Lift, Normalise, SteerableCNN, orbit
+from rvtool_plugins.models.steerable_cnn.model import (
+    GroupConvolution,
+    Halve,
+    Lift,
+    Look,
+    Normalise,
+    SteerableCNN,
+    orbit,
+)
 
 COMPONENT: Component = rvtool_models()[0]
 
@@ -20,10 +28,10 @@ def network(size=32, **settings) -> SteerableCNN:
     return SteerableCNN(COMPONENT.configure(settings), data, Losses())
 
 
-@pytest.mark.parametrize("size", [32, 35, 38])
-@pytest.mark.parametrize("stride", [1, 2])
-def test_turns_and_mirror_images_get_the_same_answer(size, stride):
-    model = network(size, stride=stride)
+@pytest.mark.parametrize("size", [32, 35, 38, 41])
+@pytest.mark.parametrize(("stride", "zoom"), [(1, 1), (2, 1), (1, 2), (1, 3)])
+def test_turns_and_mirror_images_get_the_same_answer(size, stride, zoom):
+    model = network(size, stride=stride, zoom=zoom)
     batch = {"image": torch.randn(3, 1, size, size)}
     model.train()
     model(batch["image"])  # so that the running statistics are no trivial ones
@@ -51,6 +59,15 @@ def test_maps_of_a_turned_image_are_the_turned_maps_in_turned_orientations():
         torch.testing.assert_close(turned, expected[:, :, convolution.seen[g]])
 
 
+def test_a_look_is_the_middle_beside_the_whole():
+    image = torch.arange(64.0).view(1, 1, 8, 8)
+    seen = Look(2)(image)
+    assert seen.shape == (1, 2, 4, 4)
+    assert torch.equal(seen[0, 0], image[0, 0, 2:6, 2:6])
+    assert seen[0, 1, 0].tolist() == [4.5, 6.5, 8.5, 10.5]
+    assert Look(1)(image) is image
+
+
 def test_orientations_form_a_group():
     seen = GroupConvolution(1, 1, 3).seen
     assert seen[0].tolist() == list(range(8))
@@ -61,7 +78,7 @@ def test_orientations_form_a_group():
 
 def test_fields_are_an_architecture_search():
     small, large = network(channels="2,3", depth=1), network(channels="2,3,4", depth=2, stem_kernel=3)
-    assert [tuple(p.shape) for p in small.parameters() if p.ndim == 4] == [(2, 1, 5, 5), (3, 16, 3, 3)]
+    assert [tuple(p.shape) for p in small.parameters() if p.ndim == 4] == [(2, 2, 5, 5), (3, 16, 3, 3)]
     assert sum(p.ndim == 4 for p in large.parameters()) == 5
     with pytest.raises(ConfigError, match="odd sides"):
         network(kernel=4)

@@ -20,6 +20,9 @@ class SteerableCNNConfig(ModelConfig):
     depth: int = Field(2, ge=1, description="Convolutions of each level after the first, which has the stem alone.")
     stem_kernel: int = Field(5, ge=1, le=15, description="Side of the first convolution's kernel, in pixels (odd).")
     kernel: int = Field(3, ge=1, le=15, description="Side of the other kernels, in pixels (odd).")
+    zoom: int = Field(
+        2, ge=1, description="The middle 1/zoom of the image is seen in full, beside the whole of it averaged (1: all)."
+    )
     stride: Literal[1, 2] = Field(1, description="2 halves the image before the first convolution.")
     dropout: float = Field(0.3, ge=0, lt=1, description="Part of the features that is dropped in training.")
     learning_rate: float = Field(3e-3, gt=0, description="Step size of the optimiser before the schedule.")

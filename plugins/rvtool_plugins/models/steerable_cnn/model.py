@@ -114,6 +114,29 @@ class Halve(nn.Module):
         return functional.max_pool2d(maps, kernel, stride=2, padding=padding)
 
 
+class Look(nn.Module):
+    """The middle of an image at full resolution beside the whole of it, averaged to the same size.
+
+    Sources are small, and yet some have lobes far out: two looks cost little more than one, and a wide image at full
+    resolution would cost `zoom` squared.
+    """
+
+    def __init__(self, zoom: int) -> None:
+        super().__init__()
+        self.zoom = zoom
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Return ``(B, 2 C, about H / zoom, about W / zoom)`` of ``(B, C, H, W)``; the image itself where zoom is 1."""
+        if self.zoom == 1:
+            return image
+        height, width = image.shape[-2:]
+        # margins are even, so that the middle stays the middle
+        rows, columns = (side // self.zoom + (side - side // self.zoom) % 2 for side in (height, width))
+        top, left = (height - rows) // 2, (width - columns) // 2
+        middle = image[..., top : top + rows, left : left + columns]
+        return torch.cat([middle, functional.adaptive_avg_pool2d(image, (rows, columns))], dim=1)
+
+
 class Features(nn.Module):
     """The largest and the mean value of each channel over the image and the orientations, ``(B, 2 C)``."""
 
@@ -126,7 +149,8 @@ class Features(nn.Module):
 class SteerableCNN(Classifier):
     """Levels of group convolutions with pooling between them, features that no turn changes, one logit a class.
 
-    The first convolution works at full resolution: radio sources are often only a few beams wide.
+    The first convolution works at full resolution on the middle of the image, as radio sources are often only a few
+    beams wide, and on the whole of it at half of that.
 
     Raises
     ------
@@ -135,15 +159,16 @@ class SteerableCNN(Classifier):
     """
 
     invariant = True
-    stretch: ClassVar[dict[str, Any]] = {"crop": 80, "clip_sigma": 3.0, "kind": "asinh", "scale": "image"}
+    stretch: ClassVar[dict[str, Any]] = {"crop": 160, "clip_sigma": 3.0, "kind": "asinh", "scale": "image"}
 
     def __init__(self, config: SteerableCNNConfig, data: DataInfo, losses: Losses) -> None:
         super().__init__(config, data, losses)
         if config.kernel % 2 == 0 or config.stem_kernel % 2 == 0:
             raise ConfigError("The kernels of steerable-cnn turn about a central pixel: give them odd sides.")
         first, *further = config.channels
-        layers: list[nn.Module] = [Halve()] if config.stride == 2 else []
-        layers += [Lift(data.image.channels, first, config.stem_kernel), Normalise(first), nn.ReLU(inplace=True)]
+        layers: list[nn.Module] = [Look(config.zoom), *([Halve()] if config.stride == 2 else [])]
+        looks = data.image.channels * (1 if config.zoom == 1 else 2)
+        layers += [Lift(looks, first, config.stem_kernel), Normalise(first), nn.ReLU(inplace=True)]
         before = first
         for channels in further:
             layers.append(Halve())
