@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from rvtool.data.dataset import Dataset, read_side
+from rvtool.data.moves import Move
 from rvtool.data.pack import Pack, open_pack
 from rvtool.data.splits import split_by_fold, split_by_group
 from rvtool.data.stretch import FittedStretch
@@ -205,6 +206,8 @@ class Prepare:
         """Prepare a batch; unknown pixels become 0 after the stretch, and False in the mask.
 
         Augmenters act in their order, but those that want what the model sees (``after_stretch``) after the stretch.
+        Those that only move images say how (``move``), and moves that follow each other are made as one, so that pixels
+        are interpolated once.
         """
         batch = dict(raw)
         draw = batch.pop("draw", None)
@@ -216,9 +219,19 @@ class Prepare:
         augmenters = self.augmenters if augment and draw is not None else ()
         late = [augmenter for augmenter in augmenters if getattr(augmenter, "after_stretch", False)]
         generator = torch.Generator().manual_seed(0 if draw is None else int(draw))
+        pending: Move | None = None
         for augmenter in augmenters:
-            if augmenter not in late:
-                batch = augmenter(batch, generator)
+            if augmenter in late:
+                continue
+            if hasattr(augmenter, "move"):
+                move = augmenter.move(batch, generator)
+                pending = move if pending is None else pending.then(move)
+                continue
+            if pending is not None:
+                batch, pending = pending.apply(batch), None
+            batch = augmenter(batch, generator)
+        if pending is not None:
+            batch = pending.apply(batch)
         for side, mask, stretch in (("image", "mask", self.image), ("target", "target_mask", self.target)):
             if side in batch and stretch is not None:
                 stretched = stretch.apply(batch[side], batch[f"{side}_statistics"])

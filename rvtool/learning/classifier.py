@@ -59,7 +59,7 @@ class Classifier(Model):
 
     def forward(self, image: Tensor) -> Tensor:
         """Return logits ``(B, K)`` of stretched images ``(B, C, H, W)``."""
-        return self.network(image.contiguous(memory_format=torch.channels_last))  # convolutions are faster so
+        return self.network(image.to(memory_format=torch.channels_last))  # convolutions are faster so
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss of a batch, whose labels are classes ``(B,)`` or, once mixed, probabilities ``(B, K)``."""

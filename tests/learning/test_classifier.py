@@ -57,7 +57,8 @@ def fit(soft):
 def test_everything_is_logged_by_name():
     model, logged = fit(soft=False)
     assert set(logged) == {
-        "train/loss", "train/ce", "train/accuracy", "val/loss", "val/ce", "val/accuracy", "val/balanced-accuracy", "val/macro-f1"
+        "train/loss", "train/ce", "train/accuracy", "val/loss", "val/ce", "val/accuracy", "val/macro-f1",
+        "val/balanced-accuracy",
     }  # fmt: skip
     assert logged["train/loss"] == pytest.approx(2 * logged["train/ce"])
     every = list(batches(soft=False))

@@ -2,8 +2,6 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from rvtool.errors import DataError
 from rvtool.runs.calibration import Calibration, read_calibration, soften, together, write_calibration
@@ -60,13 +58,15 @@ def test_the_likeliest_class_is_always_in_the_set():
     assert one.sets(np.array([[0.4, 0.3, 0.3]]), 0.5).tolist() == [[True, False, False]]
 
 
-@given(st.integers(0, 1000), st.sampled_from([0.7, 0.9]))
-def test_sets_hold_the_truth_as_often_as_asked(seed, coverage):
-    fitted, new = drawn(400, 1.3, seed), drawn(4000, 1.3, seed + 5000)
-    inside = fitted.sets(fitted.apply(new.probabilities), coverage)
-    held = inside[np.arange(4000), new.labels].mean()
-    assert held > coverage - 0.07  # 400 images promise that to 0.02, one standard deviation
-    assert held < coverage + 0.07
+@pytest.mark.parametrize("coverage", [0.7, 0.9])
+def test_sets_hold_the_truth_as_often_as_asked(coverage):
+    held = []
+    for seed in range(40):
+        fitted, new = drawn(200, 1.3, seed), drawn(2000, 1.3, seed + 5000)
+        inside = fitted.sets(fitted.apply(new.probabilities), coverage)
+        held.append(inside[np.arange(2000), new.labels].mean())
+    # the k-th of 200 scatters by 0.03 about k / 201, and the mean of forty by 0.005; k is rounded up
+    assert coverage - 0.015 < np.mean(held) < coverage + 0.02
 
 
 def test_an_ensemble_is_calibrated_on_its_common_images():

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from rvtool.data.moves import GRIDS
 from rvtool_plugins.augmenters.draws import partners, shares
-from rvtool_plugins.augmenters.geometry import GRIDS
 
 if TYPE_CHECKING:
     from rvtool.kinds import Batch, DataInfo

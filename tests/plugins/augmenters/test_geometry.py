@@ -1,9 +1,10 @@
 import pytest
 import torch
 
+from rvtool.data.moves import Move
 from rvtool.kinds import DataInfo, Side
 from rvtool_plugins.augmenters import RotateFlipConfig, ScaleConfig, ShiftConfig
-from rvtool_plugins.augmenters.geometry import RotateFlip, Scale, Shift, move, turns
+from rvtool_plugins.augmenters.geometry import RotateFlip, Scale, Shift, turns
 
 DATA = DataInfo(Side(2, 16, 16, pixel_arcsec=2.0), Side(1, 8, 8, pixel_arcsec=4.0))
 
@@ -24,7 +25,7 @@ def turned(image, angle_deg, flip=False, mode="bilinear"):
     size = len(image)
     matrices = turns(torch.full((size,), float(angle_deg)), torch.full((size,), flip))
     still = {"image": torch.zeros(size, 2)}
-    return move({"image": image, "mask": full(image)}, matrices, still, mode)
+    return Move(matrices, still, mode).apply({"image": image, "mask": full(image)})
 
 
 def blob(side, x, y, sigma=2.0):
@@ -73,7 +74,7 @@ def test_uncovered_corners_are_unknown_and_zero():
 def test_unknown_pixels_spread_to_what_they_touch():
     image, mask = torch.ones(1, 1, 9, 9), torch.ones(1, 1, 9, 9, dtype=torch.bool)
     mask[0, 0, 4, 4], image[0, 0, 4, 4] = False, 0
-    half = move({"image": image, "mask": mask}, torch.eye(2)[None], {"image": torch.tensor([[0.5, 0.0]])}, "bilinear")
+    half = Move(torch.eye(2)[None], {"image": torch.tensor([[0.5, 0.0]])}).apply({"image": image, "mask": mask})
     unknown = (~half["mask"][0, 0]).nonzero().tolist()
     assert [4, 4] in unknown
     assert [4, 5] in unknown

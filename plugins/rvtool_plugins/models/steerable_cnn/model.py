@@ -9,6 +9,7 @@ References
 from __future__ import annotations
 
 from collections import OrderedDict
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
@@ -134,7 +135,8 @@ class Look(nn.Module):
         rows, columns = (side // self.zoom + (side - side // self.zoom) % 2 for side in (height, width))
         top, left = (height - rows) // 2, (width - columns) // 2
         middle = image[..., top : top + rows, left : left + columns]
-        return torch.cat([middle, functional.adaptive_avg_pool2d(image, (rows, columns))], dim=1)
+        looks = torch.cat([middle, functional.adaptive_avg_pool2d(image, (rows, columns))], dim=1)
+        return looks.contiguous(memory_format=torch.channels_last)
 
 
 class Features(nn.Module):
@@ -165,22 +167,23 @@ class SteerableCNN(Classifier):
         super().__init__(config, data, losses)
         if config.kernel % 2 == 0 or config.stem_kernel % 2 == 0:
             raise ConfigError("The kernels of steerable-cnn turn about a central pixel: give them odd sides.")
-        first, *further = config.channels
-        layers: list[nn.Module] = [Look(config.zoom), *([Halve()] if config.stride == 2 else [])]
         looks = data.image.channels * (1 if config.zoom == 1 else 2)
-        layers += [Lift(looks, first, config.stem_kernel), Normalise(first), nn.ReLU(inplace=True)]
-        before = first
-        for channels in further:
-            layers.append(Halve())
-            for _ in range(config.depth):
-                convolution = GroupConvolution(before, channels, config.kernel)
-                layers += [convolution, Normalise(channels), nn.ReLU(inplace=True)]
-                before = channels
+        levels: list[list[nn.Module]] = [[Lift(looks, config.channels[0], config.stem_kernel)]]
+        for before, after in pairwise(config.channels):
+            further = [GroupConvolution(after, after, config.kernel) for _ in range(config.depth - 1)]
+            levels.append([GroupConvolution(before, after, config.kernel), *further])
+        layers: list[nn.Module] = [Look(config.zoom), *([Halve()] if config.stride == 2 else [])]
+        for channels, level in zip(config.channels, levels, strict=True):
+            for convolution in level:
+                layers.append(convolution)
+                if convolution is level[-1] and level is not levels[-1]:
+                    layers.append(Halve())  # here it spares three quarters of the work that follows
+                layers += [Normalise(channels), nn.ReLU(inplace=True)]
         self.network = nn.Sequential(
             OrderedDict(
                 body=nn.Sequential(*layers),
                 features=Features(),
                 dropout=nn.Dropout(config.dropout),
-                head=nn.Linear(2 * before, len(data.classes)),
+                head=nn.Linear(2 * config.channels[-1], len(data.classes)),
             )
         )
