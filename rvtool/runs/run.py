@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from rvtool.runs.known import Known
 
 
+DEFAULT = Path(__file__).parent / "default"
+"""The run of the classifier that comes with rvtool, made by ``examples/default_classifier.toml``."""
+
+
 def runs_folder() -> Path:
     """Return where runs are kept: ``$RVTOOL_RUNS``, else ``runs`` in the current folder."""
     return Path(os.environ.get("RVTOOL_RUNS", "runs"))
@@ -211,7 +215,8 @@ def load_run(name: str | Path) -> Run:
     Parameters
     ----------
     name
-        Its folder, or ``"latest"`` for the newest in the folder of runs.
+        Its folder, ``"latest"`` for the newest in the folder of runs, or ``"default"`` for the classifier that comes
+        with rvtool.
 
     Raises
     ------
@@ -222,7 +227,7 @@ def load_run(name: str | Path) -> Run:
     if not path.is_dir() and (runs_folder() / path).is_dir():
         path = runs_folder() / path
     if str(name) == "default" and not path.is_dir():
-        raise DataError("No default model ships with this version; train one ('rvtool train --help') and name its run.")
+        path = DEFAULT
     if not (path / "run.json").exists():
         raise DataError(
             f"{path} is no run (it has no run.json); 'rvtool train' makes runs, '{runs_folder()}' holds them."
@@ -236,7 +241,7 @@ def load_run(name: str | Path) -> Run:
 
 def is_run(name: str | Path) -> bool:
     """Tell whether a name that could be a component's is a run's folder instead."""
-    return str(name) == "latest" or (Path(name) / "run.json").exists()
+    return str(name) in ("latest", "default") or (Path(name) / "run.json").exists()
 
 
 def _latest() -> Path:

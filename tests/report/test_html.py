@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from rvtool.report import figures, html
+from rvtool.report import html, trust
 from rvtool.report.classification import Answers, compare, judge
 
 CLASSES = ("FRI", "<b>FRII</b>")
@@ -40,7 +40,7 @@ def page(tmp_path_factory):
     labels = np.arange(40) % 2
     answers = Answers([str(n) for n in range(40)], labels, np.eye(2)[labels] * 0.6 + 0.2, CLASSES, labels // 1)
     metrics = judge(answers, (1, 1), 50)
-    figures.reliability(labels, answers.probabilities, folder / "r.png")
+    trust.reliability(labels, answers.probabilities, folder / "r.png")
     html.write_page(
         folder / "report.html",
         "run <1>",

@@ -7,6 +7,7 @@ import shutil
 from io import StringIO
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
@@ -99,6 +100,24 @@ def test_two_runs_are_compared_by_image(world, tmp_path):
     assert "McNemar" in told
     assert (tmp_path / "first" / "metrics.json").exists()
     assert "second against first" in (tmp_path / "comparison.html").read_text()
+
+
+def test_runs_of_different_folds_are_judged_together_too(world, tmp_path, drawn):
+    other = tmp_path / "other"
+    shutil.copytree(world / "runs" / "second", other)
+    known = pq.read_table(other / "splits.parquet")
+    old = known["split"].to_pylist()
+    first = [name for name, split in enumerate(old) if split == "train"][:20]
+    new = ["test" if row in first else "" if split == "test" else split for row, split in enumerate(old)]
+    pq.write_table(known.set_column(known.column_names.index("split"), "split", [new]), other / "splits.parquet")
+    result, told = judge(world / "runs" / "first", other, out=tmp_path / "both")
+    pooled = result["comparison"]["pooled"]
+    assert result["comparison"]["pairs"] == result["comparison"]["warnings"] == []
+    assert pooled["images"] == 20 + old.count("test")
+    assert "2 runs together" in told
+    assert "all runs together" in (tmp_path / "both" / "comparison.html").read_text()
+    sets = [run["sets"]["covered"] * run["images"] for run in result["runs"].values()]
+    assert pooled["sets"]["covered"] == pytest.approx(sum(sets) / pooled["images"])
 
 
 def test_an_ensemble_is_the_mean_of_the_probabilities(world, tmp_path, table, ask):

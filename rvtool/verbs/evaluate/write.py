@@ -15,7 +15,7 @@ from rvtool.data.batches import Material
 from rvtool.data.files import write_bytes
 from rvtool.data.fits import PICTURE_SUFFIXES
 from rvtool.errors import DataError
-from rvtool.report import figures, html, verdicts
+from rvtool.report import figures, html, trust, verdicts
 from rvtool.report.classification import Answers
 from rvtool.report.curves import training_curves
 from rvtool.report.pooling import pool_answers
@@ -114,8 +114,8 @@ def write_comparison(
     ]
     if comparison["pooled"]:
         both = pool_answers(answers)
-        figures.reliability(both.labels, both.probabilities, out / "reliability.png")
-        figures.risk_coverage(both.labels, both.probabilities, out / "risk_coverage.png")
+        trust.reliability(both.labels, both.probabilities, out / "reliability.png")
+        trust.risk_coverage(both.labels, both.probabilities, out / "risk_coverage.png")
         parts += [
             html.metrics_section(comparison["pooled"]),
             html.classes_section(comparison["pooled"]),
@@ -134,8 +134,8 @@ def _draw(judgement: Judgement, out: Path, one_run: bool) -> dict[str, list[tupl
     figures.summary({judgement.name: metrics}, out / "summary.png")
     figures.per_class_metrics(metrics["classes"], out / "per_class_metrics.png")
     figures.confusion_matrix(np.array(metrics["confusion"]), answers.classes, out / "confusion_matrix.png")
-    figures.reliability(answers.labels, answers.probabilities, out / "reliability.png")
-    figures.risk_coverage(answers.labels, answers.probabilities, out / "risk_coverage.png")
+    trust.reliability(answers.labels, answers.probabilities, out / "reliability.png")
+    trust.risk_coverage(answers.labels, answers.probabilities, out / "risk_coverage.png")
     path = str(material.dataset.table["path"][int(judgement.rows[0])])
     figures.predictions_grid(
         Pictures(material.image.pixels, judgement.rows),
@@ -153,7 +153,7 @@ def _draw(judgement: Judgement, out: Path, one_run: bool) -> dict[str, list[tupl
         ("risk_coverage.png", "How often the answers are wrong where only the surest images are answered."),
     ]
     if "robustness" in metrics:
-        figures.robustness(metrics["robustness"]["kinds"], out / "robustness.png")
+        trust.robustness(metrics["robustness"]["kinds"], out / "robustness.png")
         then.append(("robustness.png", "What balanced accuracy loses where only the look of the sources differs."))
     if one_run:
         try:
