@@ -10,6 +10,8 @@ from scipy.stats import binomtest
 
 from rvtool.report.classification import Answers, judge
 
+AVERAGED = ("balanced_accuracy", "difference", "changed")
+
 
 def disjoint(parts: Sequence[Answers]) -> bool:
     """Tell whether several classifiers of the same classes were judged on different images throughout."""
@@ -43,13 +45,28 @@ def judge_pooled(
     training_counts
         Images of each class that each run was trained on.
     judged
-        What was found of each run, with ``sets`` where it has any.
+        What was found of each run, with ``sets`` and ``robustness`` where it has any.
     """
     counts = np.sum([np.asarray(one, float) for one in training_counts], axis=0)
     metrics = judge(pool_answers(parts), counts.tolist(), bootstrap, seed)
     sets = [one["sets"] for one in judged]
     metrics["sets"] = None if None in sets else _pool_sets(sets, [len(one.ids) for one in parts])
+    if all("robustness" in one for one in judged):
+        metrics["robustness"] = _pool_robustness([one["robustness"] for one in judged])
     return metrics
+
+
+def _pool_robustness(reports: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Average what disturbances cost each run; the runs' images differ, so their errors are independent."""
+    count = len(reports)
+    kinds = []
+    for rows in zip(*(report["kinds"] for report in reports), strict=True):
+        means = {name: float(np.mean([row[name] for row in rows])) for name in AVERAGED}
+        halves = [(row["high"] - row["low"]) / 2 for row in rows if row["low"] is not None]
+        half = float(np.sqrt(np.sum(np.square(halves)))) / count if len(halves) == count else None
+        ends = (None, None) if half is None else (means["difference"] - half, means["difference"] + half)
+        kinds.append({**rows[0], **means, "low": ends[0], "high": ends[1]})
+    return {"images": sum(report["images"] for report in reports), "kinds": kinds}
 
 
 def _pool_sets(sets: Sequence[Mapping[str, Any]], images: Sequence[int]) -> dict[str, Any]:

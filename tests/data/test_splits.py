@@ -1,8 +1,11 @@
+from itertools import combinations
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rvtool.data.dataset import open_dataset
 from rvtool.data.splits import parse_fractions, sky_groups, split_by_fold, split_by_group
 from rvtool.errors import ConfigError
 
@@ -73,3 +76,19 @@ def test_images_without_a_fold_train():
 def test_an_unknown_fold_is_told():
     with pytest.raises(ConfigError, match=r"no fold 7; its folds are 0, 1"):
         split_by_fold(np.array([0, 1]), 7, np.arange(2), None, 0)
+
+
+@pytest.mark.shared
+def test_no_group_of_the_four_class_pool_is_in_two_parts(shared):
+    dataset = open_dataset(shared / "first-4class")
+    groups, labels = dataset.column("group"), dataset.words("label")
+
+    def leaks(split):
+        parts = [set(groups[split == part].tolist()) for part in ("train", "val", "test")]
+        return [first & second for first, second in combinations(parts, 2) if first & second]
+
+    for fold in range(5):
+        split = split_by_fold(dataset.words("fold"), str(fold), groups, labels, 0)
+        assert not leaks(split)
+    # by image instead of by group, as the pool's own folds are, it leaks
+    assert leaks(np.where(dataset.words("fold") == "0", "test", "train"))

@@ -38,5 +38,15 @@ def test_pooled_figures_are_those_of_all_images():
     assert found["sets"]["covered"] == pytest.approx((36 + 15) / 60)
     assert found["sets"]["mean_classes"] == pytest.approx((40 + 2.5 * 20) / 60)
     assert found["sets"]["low"] < 0.85 < found["sets"]["high"]
+    assert "robustness" not in found
+    row = {"kind": "shifted", "balanced_accuracy": 0.8, "difference": -0.02, "low": -0.05, "high": 0.01, "changed": 0.1}
+    other = {**row, "balanced_accuracy": 0.7, "difference": 0.0, "low": -0.04, "high": 0.04}
+    for one, kind in zip(judged, (row, other), strict=True):
+        one["robustness"] = {"images": 30, "kinds": [kind]}
+    (pooled,) = judge_pooled(parts, [(30, 10), (10, 10)], judged, 100, 0)["robustness"]["kinds"]
+    assert (pooled["balanced_accuracy"], pooled["difference"]) == (pytest.approx(0.75), pytest.approx(-0.01))
+    assert pooled["high"] == pytest.approx(
+        -0.01 + 0.025
+    )  # halves of 0.03 and 0.04 are 0.05 together, 0.025 of the mean
     judged[0]["sets"] = None
     assert judge_pooled(parts, [(30, 10), (10, 10)], judged, 100, 0)["sets"] is None

@@ -226,6 +226,8 @@ def _compare(
         pooled = judge_pooled(answers, counts, list(judged.values()), settings.bootstrap, settings.seed)
         console.print(metrics_table(pooled, f"{len(each)} runs together"))
         console.print(class_table(pooled))
+        if "robustness" in pooled:
+            console.print(robustness_table(pooled["robustness"]))
     for other in each[1:] if pooled is None else ():
         try:
             found = compare(first.answers, other.answers, settings.bootstrap, settings.seed)

@@ -124,6 +124,8 @@ def write_comparison(
         ]
         if comparison["pooled"]["sets"]:
             parts.append(html.sets_section(comparison["pooled"]["sets"]))
+        if "robustness" in comparison["pooled"]:
+            parts.append(html.robustness_section(comparison["pooled"]["robustness"]))
     html.write_page(out / "comparison.html", " · ".join(judged), f"{len(judged)} runs compared.", parts, FOOTER)
     write_bytes(out / "comparison.json", json.dumps(comparison, indent=1).encode())
 
