@@ -64,7 +64,8 @@ def test_a_look_is_the_middle_beside_the_whole():
     seen = Look(2)(image)
     assert seen.shape == (1, 2, 4, 4)
     assert torch.equal(seen[0, 0], image[0, 0, 2:6, 2:6])
-    assert seen[0, 1, 0].tolist() == [4.5, 6.5, 8.5, 10.5]
+    assert seen[0, 1, 0].tolist() == [0, 6.5, 8.5, 0]  # without the corners
+    assert seen[0, 1, 1].tolist() == [20.5, 22.5, 24.5, 26.5]
     assert Look(1)(image) is image
 
 

@@ -115,11 +115,18 @@ class Halve(nn.Module):
         return functional.max_pool2d(maps, kernel, stride=2, padding=padding)
 
 
+def _disc(rows: int, columns: int) -> Tensor:
+    """Return 1 within the circle that touches the sides of a square, or the ellipse of an oblong, and 0 without."""
+    y, x = (2 * (torch.arange(side) + 0.5) / side - 1 for side in (rows, columns))
+    return (y[:, None] ** 2 + x**2 <= 1).float()
+
+
 class Look(nn.Module):
     """The middle of an image at full resolution beside the whole of it, averaged to the same size.
 
     Sources are small, and yet some have lobes far out: two looks cost little more than one, and a wide image at full
-    resolution would cost `zoom` squared.
+    resolution would cost `zoom` squared. The whole is seen through a round hole, for its corners are unknown as often
+    as training turns it.
     """
 
     def __init__(self, zoom: int) -> None:
@@ -135,7 +142,8 @@ class Look(nn.Module):
         rows, columns = (side // self.zoom + (side - side // self.zoom) % 2 for side in (height, width))
         top, left = (height - rows) // 2, (width - columns) // 2
         middle = image[..., top : top + rows, left : left + columns]
-        looks = torch.cat([middle, functional.adaptive_avg_pool2d(image, (rows, columns))], dim=1)
+        whole = functional.adaptive_avg_pool2d(image, (rows, columns)) * _disc(rows, columns).to(image)
+        looks = torch.cat([middle, whole], dim=1)
         return looks.contiguous(memory_format=torch.channels_last)
 
 
