@@ -8,7 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
+settings.register_profile("shared machine", deadline=None)  # how long an example takes depends on who else computes
+settings.load_profile("shared machine")
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as the command line does, before torch is loaded
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 

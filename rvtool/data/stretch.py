@@ -30,7 +30,8 @@ class Stretch(Config):
     resize: int = Field(0, ge=0, description="Side to which the crop is then resampled, px. 0 keeps its pixels.")
     clip_sigma: float = Field(0.0, ge=0, description="Pixels below background + this many sigma are clipped.")
     clip_to: Literal["background", "level"] = Field(
-        "background", description="What clipped pixels become: the background, or the level of the clip."
+        "background",
+        description="What counts as 0: the background, to which clipped pixels fall with a step, or the clip's level.",
     )
     kind: Literal["linear", "sqrt", "asinh"] = Field("asinh", description="Curve from scaled brightness to input.")
     softening: float = Field(
@@ -74,7 +75,10 @@ class FittedStretch:
         value = image - background
         if self.settings.clip_sigma > 0:
             level = self.settings.clip_sigma * noise
-            value = torch.where(value < level, level * (self.settings.clip_to == "level"), value)
+            if self.settings.clip_to == "level":
+                value = value - level
+                level = torch.zeros_like(level)
+            value = torch.where(value < level, torch.zeros_like(value), value)
         value = value / scale
         soft = self.settings.softening
         if self.settings.kind == "sqrt":
@@ -107,6 +111,8 @@ class FittedStretch:
     def _terms(self, statistics: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         background, noise, peak = statistics.to(torch.float32)[:, :, None, None, None].unbind(1)  # each (B, 1, 1, 1)
         scale = peak - background if self.settings.scale == "image" else torch.full_like(peak, self.constant)
+        if self.settings.scale == "image" and self.settings.clip_to == "level":
+            scale = scale - self.settings.clip_sigma * noise
         return background, noise, torch.where(scale > 0, scale, torch.ones_like(scale))
 
     def save(self, path: Path) -> None:

@@ -59,13 +59,30 @@ def test_cut_and_pad_keep_the_centre():
     assert np.isnan(padded[0]).all()
 
 
-def test_clipped_pixels_become_the_background_or_the_level():
+def test_brightness_is_counted_from_the_background_or_from_the_level_of_the_clip():
     statistics = torch.tensor([[1.0, 1.0, 11.0]])
     image = torch.tensor([[[[1.0, 3.9, 4.1, 11.0]]]])
-    for clip_to, low in (("background", 0.0), ("level", 0.3)):
+    for clip_to, faint in (("background", 0.31), ("level", 0.1 / 7)):
         stretch = FittedStretch(Stretch(clip_sigma=3, clip_to=clip_to, kind="linear", scale="image"), 1.0)
         out = stretch.apply(image, statistics)[0, 0, 0]
-        assert out.tolist() == pytest.approx([low, low, 0.31, 1.0])
+        assert out.tolist() == pytest.approx([0, 0, faint, 1.0], abs=1e-6)
+
+
+def test_a_clipped_float_image_looks_like_its_clipped_picture():
+    """As FIRST's pictures are made: pixels below three sigma to that level, then the level to 0 and the peak to 1."""
+    image = np.random.default_rng(0).normal(0, 1, (1, 1, 80, 80)).astype(np.float32)
+    image[0, 0, 35:45, 35:45] += 20
+    statistics = measure(image[0], np.ones((80, 80), bool))
+    level = statistics[0] + 3 * statistics[1]
+    raised = np.maximum(image, level)
+    picture = np.round(255 * (raised - level) / (raised.max() - level)).astype(np.float32)
+    drawn = measure(picture[0], np.ones((80, 80), bool))
+    stretch = FittedStretch(Stretch(clip_sigma=3, clip_to="level", kind="asinh", scale="image"), 1.0)
+    both = [
+        stretch.apply(torch.from_numpy(one), torch.from_numpy(s[None]))
+        for one, s in ((image, statistics), (picture, drawn))
+    ]
+    assert (both[0] - both[1]).abs().max() < 0.01
 
 
 def test_resampling_keeps_brightness_and_the_unknown():

@@ -68,7 +68,7 @@ class Settings(Config):
         None, ge=0, description="Clip pixels below this many sigma above background (0: none). Default: the model's."
     )
     clip_to: Literal["background", "level"] | None = Field(
-        None, description="What clipped pixels become: the background, or the clip's level. Default: the model's."
+        None, description="What counts as 0 after a clip: the background, or the clip's level. Default: the model's."
     )
 
     seed: int = Field(0, ge=0, description="Seed of everything that chance decides.")

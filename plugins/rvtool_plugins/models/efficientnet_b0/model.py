@@ -38,7 +38,13 @@ class EfficientNetB0(Classifier):
     Tan & Le 2019, arXiv:1905.11946
     """
 
-    stretch: ClassVar[dict[str, Any]] = {"crop": 80, "clip_sigma": 3.0, "kind": "asinh", "scale": "image"}
+    stretch: ClassVar[dict[str, Any]] = {
+        "crop": 80,
+        "clip_sigma": 3.0,
+        "clip_to": "level",
+        "kind": "asinh",
+        "scale": "image",
+    }
     head = "classifier.1"
     config: EfficientNetB0Config
 

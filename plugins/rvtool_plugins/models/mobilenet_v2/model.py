@@ -28,7 +28,13 @@ class MobileNetV2(Classifier):
     Sandler et al. 2018, arXiv:1801.04381
     """
 
-    stretch: ClassVar[dict[str, Any]] = {"crop": 80, "clip_sigma": 3.0, "kind": "asinh", "scale": "image"}
+    stretch: ClassVar[dict[str, Any]] = {
+        "crop": 80,
+        "clip_sigma": 3.0,
+        "clip_to": "level",
+        "kind": "asinh",
+        "scale": "image",
+    }
     head = "classifier.head"
     config: MobileNetV2Config
 

@@ -169,7 +169,13 @@ class SteerableCNN(Classifier):
     """
 
     invariant = True
-    stretch: ClassVar[dict[str, Any]] = {"crop": 160, "clip_sigma": 3.0, "kind": "asinh", "scale": "image"}
+    stretch: ClassVar[dict[str, Any]] = {
+        "crop": 160,
+        "clip_sigma": 3.0,
+        "clip_to": "level",
+        "kind": "asinh",
+        "scale": "image",
+    }
 
     def __init__(self, config: SteerableCNNConfig, data: DataInfo, losses: Losses) -> None:
         super().__init__(config, data, losses)

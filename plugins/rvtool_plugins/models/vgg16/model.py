@@ -29,7 +29,13 @@ class VGG16(Classifier):
     Simonyan & Zisserman 2014, arXiv:1409.1556, table 1, column D
     """
 
-    stretch: ClassVar[dict[str, Any]] = {"crop": 80, "clip_sigma": 3.0, "kind": "asinh", "scale": "image"}
+    stretch: ClassVar[dict[str, Any]] = {
+        "crop": 80,
+        "clip_sigma": 3.0,
+        "clip_to": "level",
+        "kind": "asinh",
+        "scale": "image",
+    }
     head = "classifier.6"
     config: VGG16Config
 
