@@ -223,11 +223,10 @@ def load_run(name: str | Path) -> Run:
     DataError
         There is no such run, or its record is damaged.
     """
-    path = _latest() if str(name) == "latest" else Path(name)
+    named = {"latest": _latest, "default": lambda: DEFAULT}
+    path = named[str(name)]() if str(name) in named else Path(name)
     if not path.is_dir() and (runs_folder() / path).is_dir():
         path = runs_folder() / path
-    if str(name) == "default" and not path.is_dir():
-        path = DEFAULT
     if not (path / "run.json").exists():
         raise DataError(
             f"{path} is no run (it has no run.json); 'rvtool train' makes runs, '{runs_folder()}' holds them."

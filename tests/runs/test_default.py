@@ -1,0 +1,59 @@
+"""The classifier that comes with rvtool."""
+
+import csv
+import json
+from io import StringIO
+
+import numpy as np
+import pytest
+from PIL import Image
+from rich.console import Console
+
+from rvtool.runs.run import DEFAULT, load_run
+from rvtool.verbs import predict
+
+
+def ask(*paths, out):
+    predict.run(predict.Settings(run="default", paths=paths, out=out, device="cpu"), Console(file=StringIO()))
+    with open(out, newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_it_is_small_whole_and_tells_nothing_of_its_maker():
+    run = load_run("default")
+    assert sum(file.stat().st_size for file in DEFAULT.iterdir()) < 3e6
+    assert run.data.classes == ("Bent", "Compact", "FRI", "FRII")
+    assert run.data.image.pixel_arcsec == 1.8
+    assert run.calibration is not None
+    assert run.familiar is not None
+    record = json.dumps(run.record)
+    assert "/home" not in record
+    assert "/tmp" not in record
+    assert run.record["dataset"]["path"].startswith("FIRST four-class pool")
+
+
+def test_a_point_is_compact_two_are_frii_and_nonsense_is_far(tmp_path):
+    y, x = np.mgrid[:160, :160] - 79.5
+
+    def blob(right, down=0.0):
+        return np.exp(-((x - right) ** 2 + (y - down) ** 2) / (2 * 1.28**2))
+
+    grid = (np.sin(x / 3) * np.sin(y / 3) + 1) / 2
+    for name, sky in (("point", blob(0)), ("pair", blob(-9) + 0.9 * blob(9)), ("nonsense", grid)):
+        Image.fromarray((255 * np.clip(sky, 0, 1)).astype(np.uint8)).save(tmp_path / f"{name}.png")
+    answers = {row["file"].rsplit("/", 1)[1]: row for row in ask(tmp_path, out=tmp_path / "p.csv")}
+    assert float(answers["point.png"]["Compact"]) > 0.7
+    assert float(answers["pair.png"]["FRII"]) > 0.7
+    assert float(answers["nonsense.png"]["distance"]) > 2 > float(answers["pair.png"]["distance"])
+
+
+@pytest.mark.shared
+def test_float_cutouts_are_answered_as_pictures_are(shared, tmp_path):
+    """Of sources that it never trained on, most confident FRI and FRII are told apart on float FITS."""
+    with open(shared / "first-fits" / "labels.csv", newline="") as stream:
+        rows = [r for r in csv.DictReader(stream) if not r["pool_file"] and r["label"] in ("FRI", "FRII")]
+    rows = rows[::3]
+    answers = ask(*(shared / "first-fits" / row["file"] for row in rows), out=tmp_path / "p.csv")
+    assert len(answers) == len(rows)
+    right = [(float(a["FRI"]) > float(a["FRII"])) == (r["label"] == "FRI") for a, r in zip(answers, rows, strict=True)]
+    assert np.mean(right) > 0.6
