@@ -13,8 +13,9 @@ from rvtool.runs.run import DEFAULT, load_run
 from rvtool.verbs import predict
 
 
-def ask(*paths, out):
-    predict.run(predict.Settings(run="default", paths=paths, out=out, device="cpu"), Console(file=StringIO()))
+def ask(*paths, out, told=None):
+    settings = predict.Settings(run="default", paths=paths, out=out, device="cpu")
+    predict.run(settings, Console(file=told or StringIO(), width=200))
     with open(out, newline="") as stream:
         return list(csv.DictReader(stream))
 
@@ -32,19 +33,27 @@ def test_it_is_small_whole_and_tells_nothing_of_its_maker():
     assert run.record["dataset"]["path"].startswith("FIRST four-class pool")
 
 
-def test_a_point_is_compact_two_are_frii_and_nonsense_is_far(tmp_path):
+def test_a_point_is_compact_two_lobes_are_frii_and_a_ring_is_far(tmp_path):
     y, x = np.mgrid[:160, :160] - 79.5
 
-    def blob(right, down=0.0):
-        return np.exp(-((x - right) ** 2 + (y - down) ** 2) / (2 * 1.28**2))
+    def blob(right, width):
+        return np.exp(-((x - right) ** 2 + y**2) / (2 * width**2))
 
-    grid = (np.sin(x / 3) * np.sin(y / 3) + 1) / 2
-    for name, sky in (("point", blob(0)), ("pair", blob(-9) + 0.9 * blob(9)), ("nonsense", grid)):
+    bridge = 0.25 * blob(-4, 3) + 0.2 * blob(4, 3)
+    shown = {
+        "point": blob(0, 1.28),
+        "lobes": blob(-9, 2.2) + 0.8 * blob(8, 2.4) + bridge - 0.03,
+        "ring": np.exp(-((np.hypot(x, y) - 35) ** 2) / 18),
+        "noise": np.random.default_rng(0).random((160, 160)),
+    }
+    for name, sky in shown.items():
         Image.fromarray((255 * np.clip(sky, 0, 1)).astype(np.uint8)).save(tmp_path / f"{name}.png")
-    answers = {row["file"].rsplit("/", 1)[1]: row for row in ask(tmp_path, out=tmp_path / "p.csv")}
-    assert float(answers["point.png"]["Compact"]) > 0.7
-    assert float(answers["pair.png"]["FRII"]) > 0.7
-    assert float(answers["nonsense.png"]["distance"]) > 2 > float(answers["pair.png"]["distance"])
+    told = StringIO()
+    answers = {row["file"].rsplit("/", 1)[1]: row for row in ask(tmp_path, out=tmp_path / "p.csv", told=told)}
+    assert float(answers["point.png"]["Compact"]) > 0.9
+    assert float(answers["lobes.png"]["FRII"]) > 0.9
+    assert float(answers["ring.png"]["distance"]) > 3 > 1 > float(answers["lobes.png"]["distance"])
+    assert "1 of 4 images show nothing" in told.getvalue()  # of pure noise nothing is left
 
 
 @pytest.mark.shared

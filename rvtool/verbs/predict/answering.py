@@ -45,6 +45,7 @@ class Answers:
     rows: list[tuple[int, str, tuple[str, ...]]] = field(default_factory=list)
     failures: list[dict[str, str]] = field(default_factory=list)
     other_pixels: int = 0
+    empty: int = 0
 
     def fail(self, name: str, error: str) -> None:
         """Note an image that cannot be used."""
@@ -127,6 +128,7 @@ class _Asker:
         """Add the answers to a batch of images, each brought to the size of each run."""
         batches = [stack([raws[number] for _, raws in images], self.device) for number in range(len(self.runs))]
         prepared = [run.prepare(batch) for run, batch in zip(self.runs, batches, strict=True)]
+        answers.empty += int((prepared[0]["image"] == 0).all(dim=(1, 2, 3)).sum())
         said = [ask(run, [batch], self.asking) for run, batch in zip(self.runs, prepared, strict=True)]
         verdict = self._conclude(said)
         answers.columns = verdicts.columns(verdict, self.classes)
@@ -194,6 +196,11 @@ def _remarks(settings: Settings, runs: Sequence[Run], answers: Answers) -> list[
         said.append(
             "temperature and sets were fitted on answers averaged over the symmetries, without dropout, and promise"
             " less for these."
+        )
+    if answers.empty:
+        said.append(
+            f"{answers.empty} of {len(answers.rows)} images show nothing above what {runs[0].name} takes for"
+            " background: their answers mean nothing."
         )
     if answers.other_pixels:
         said.append(
