@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -197,18 +198,28 @@ class Verdict:
         return -(self.probabilities * np.log(np.maximum(self.probabilities, np.finfo(float).tiny))).sum(axis=1)
 
 
-def conclude(runs: Sequence[Run], said: Sequence[Said]) -> Verdict:
-    """Put together what the members of an ensemble, or one classifier, said of the same images."""
-    mean = np.mean([one.probabilities for one in said], axis=0)
-    kept = [run.calibration for run in runs]
-    calibration = together([one for one in kept if one is not None]) if None not in kept else None
-    distances = [
-        run.familiar.distance(one.features)
-        for run, one in zip(runs, said, strict=True)
-        if run.familiar is not None and one.features is not None
-    ]
-    return Verdict(
-        mean if calibration is None else calibration.apply(mean),
-        calibration,
-        np.mean(distances, axis=0) if len(distances) == len(runs) else None,
-    )
+@dataclass(frozen=True)
+class Jury:
+    """One classifier, or the members of an ensemble."""
+
+    runs: Sequence[Run]
+
+    @cached_property
+    def calibration(self) -> Calibration | None:
+        """That of their mean answers; None where a run keeps none, or no image validated them all."""
+        kept = [run.calibration for run in self.runs]
+        return together([one for one in kept if one is not None]) if None not in kept else None
+
+    def conclude(self, said: Sequence[Said]) -> Verdict:
+        """Put together what the members said of the same images."""
+        mean = np.mean([one.probabilities for one in said], axis=0)
+        distances = [
+            run.familiar.distance(one.features)
+            for run, one in zip(self.runs, said, strict=True)
+            if run.familiar is not None and one.features is not None
+        ]
+        return Verdict(
+            mean if self.calibration is None else self.calibration.apply(mean),
+            self.calibration,
+            np.mean(distances, axis=0) if len(distances) == len(self.runs) else None,
+        )

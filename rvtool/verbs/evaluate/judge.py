@@ -20,7 +20,7 @@ from rvtool.report.progress import counted
 from rvtool.report.scores import METRICS
 from rvtool.report.tables import class_table, comparison_table, metrics_table, robustness_table, runs_table
 from rvtool.report.verdicts import judge_sets
-from rvtool.runs.apply import Asking, Said, Verdict, ask, check_alike, check_classifies, choose_device, conclude
+from rvtool.runs.apply import Asking, Jury, Said, Verdict, ask, check_alike, check_classifies, choose_device
 from rvtool.runs.run import Run, load_run
 from rvtool.verbs.evaluate import Settings, robustness
 from rvtool.verbs.evaluate.seen import choose_rows
@@ -146,7 +146,7 @@ def _together(asked: list[Asked]) -> Concluded:
 
 def _conclude(members: Sequence[Asked], name: str, warnings: list[str]) -> Concluded:
     first = members[0]
-    verdict = conclude([one.run for one in members], [one.said for one in members])
+    verdict = Jury([one.run for one in members]).conclude([one.said for one in members])
     dataset = first.material.dataset
     assert first.material.labels is not None  # `choose_rows` refuses data without
     answers = Answers(

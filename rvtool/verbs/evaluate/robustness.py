@@ -22,7 +22,7 @@ from rvtool.errors import DataError
 from rvtool.kinds import Batch, Side
 from rvtool.report.classification import Answers
 from rvtool.report.scores import interval, resamples, scores
-from rvtool.runs.apply import Asking, as_read, ask, conclude
+from rvtool.runs.apply import Asking, Jury, as_read, ask
 from rvtool.runs.run import Run
 
 LONGEST_SHIFT_PX = 10
@@ -115,6 +115,7 @@ def measure(
     """
     runs = [run for run, _, _ in members]
     same = asking.symmetries or all(getattr(run.model, "invariant", False) for run in runs)
+    jury = Jury(runs)
     tried = disturbances(as_read(runs[0]), turns=not same)
     frames = [_frame(run, dataset) for run, dataset, _ in members]
     weights = np.concatenate([np.ones((1, len(answers.ids))), *resamples(answers.members, RESAMPLES, seed)])
@@ -125,7 +126,7 @@ def measure(
             ask(run, _batches(run, frame, rows, one, seed), asking)
             for (run, _, rows), frame in zip(members, frames, strict=True)
         ]
-        verdict = conclude(runs, said)
+        verdict = jury.conclude(said)
         there = scores(answers.labels, verdict.probabilities, weights)["balanced_accuracy"]
         changed = (verdict.probabilities.argmax(axis=1) != answers.probabilities.argmax(axis=1)).mean()
         found.setdefault(one.kind, []).append((there, float(changed)))

@@ -18,6 +18,7 @@ from rvtool.report.progress import counted
 from rvtool.report.tables import write_csv
 from rvtool.runs.apply import (
     Asking,
+    Jury,
     Said,
     Verdict,
     as_read,
@@ -25,7 +26,6 @@ from rvtool.runs.apply import (
     check_alike,
     check_classifies,
     choose_device,
-    conclude,
     turns,
 )
 from rvtool.runs.run import Run, load_run
@@ -109,7 +109,7 @@ class _Asker:
     """Asks the runs about a batch of images."""
 
     def __init__(self, runs: Sequence[Run], settings: Settings) -> None:
-        self.runs, self.coverage = runs, settings.coverage
+        self.runs, self.jury, self.coverage = runs, Jury(runs), settings.coverage
         self.asking = Asking(settings.symmetries, settings.dropout_passes)
         self.device = choose_device(settings.device)
         for run in runs:
@@ -146,7 +146,7 @@ class _Asker:
 
     def _conclude(self, said: Sequence[Said]) -> Verdict:
         if self.prototypes is None:
-            return conclude(self.runs, said)
+            return self.jury.conclude(said)
         return self.prototypes.conclude(said[0])
 
 
