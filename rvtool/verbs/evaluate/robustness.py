@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from scipy import ndimage
 
+from rvtool.data.batches import stack
 from rvtool.data.dataset import Dataset
+from rvtool.data.fits import Image
 from rvtool.data.pack import Pack, open_pack
-from rvtool.data.stretch import cut
 from rvtool.errors import DataError
 from rvtool.kinds import Batch, Side
 from rvtool.report.classification import Answers
@@ -161,23 +161,17 @@ def _batches(run: Run, frame: Pack, rows: np.ndarray, one: Disturbance, seed: in
 
     What is wholly unknown once it is disturbed stays as it was.
     """
-    stretch = run.stretch.settings
     device = next(run.model.parameters()).device
     for start in range(0, len(rows), 64):
         made = []
         for row in rows[start : start + 64]:
             image = frame.pixels[row].astype(np.float32)
-            height, width = (stretch.crop, stretch.crop) if stretch.crop else image.shape[1:]
             try:
                 changed = disturbed(image, one, np.random.default_rng((seed, int(row))))
-                made.append(cut(changed, height, width, stretch.resize))
+                made.append(run.raw(Image(changed)))
             except DataError:
-                made.append(cut(image, height, width, stretch.resize))
-        raw = {
-            "image": torch.from_numpy(np.stack([pixels for pixels, _ in made])),
-            "image_statistics": torch.from_numpy(np.stack([statistics for _, statistics in made])),
-        }
-        yield run.prepare({name: values.to(device) for name, values in raw.items()})
+                made.append(run.raw(Image(image)))
+        yield run.prepare(stack(made, device))
 
 
 def disturbed(image: np.ndarray, one: Disturbance, random: np.random.Generator) -> np.ndarray:
