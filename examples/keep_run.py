@@ -1,6 +1,6 @@
 """Copy what of a run is worth keeping and giving away: weights, settings, judgement; no checkpoints, no local paths.
 
-    python examples/keep_run.py runs/NAME kept/NAME [--data WHAT_THE_DATA_IS]
+    python examples/keep_run.py runs/NAME kept/NAME [--data WHAT_THE_DATA_IS] [--judged FOLDER_OF_ITS_EVALUATION]
 
 The copy is a run: `rvtool evaluate kept/NAME --data DATASET` and `rvtool predict kept/NAME image.fits` take it.
 """
@@ -16,18 +16,20 @@ import tomli
 import tomli_w
 
 FILES = ("stretch.json", "splits.parquet", "validation.parquet", "features.safetensors", "model.safetensors")
-JUDGED = ("metrics.json", "predictions.csv")
 
 
-def keep(run: Path, out: Path, data: str) -> None:
-    """Copy a run."""
+def keep(run: Path, out: Path, data: str, judged: Path | None) -> None:
+    """Copy a run, and its judgement where there is one."""
     out.mkdir(parents=True)
     for name in FILES:
         shutil.copy(run / name, out / name)
-    for name in JUDGED:
-        if (run / "evaluation" / name).exists():
-            shutil.copy(run / "evaluation" / name, out / name)
     record = json.loads((run / "run.json").read_text())
+    if judged is not None:
+        shutil.copy(judged / "predictions.csv", out / "predictions.csv")
+        metrics = json.loads((judged / "metrics.json").read_text())
+        what, _, where = metrics["judged_on"].partition(" of ")  # "the test part of FOLDER, the run's own dataset"
+        metrics["judged_on"] = f"{what} of {data}, {where.rpartition(', ')[2]}"
+        (out / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n")
     record["dataset"]["path"] = data
     record["settings"] |= {"data": data, "out": None}
     record["command"] = f"rvtool train {record['model']} --recipe recipe.toml"
@@ -43,5 +45,6 @@ if __name__ == "__main__":
     parser.add_argument("run", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--data", default="data", help="what to write in the place of the dataset's path")
+    parser.add_argument("--judged", type=Path, help="folder with metrics.json and predictions.csv to keep too")
     arguments = parser.parse_args()
-    keep(arguments.run, arguments.out, arguments.data)
+    keep(arguments.run, arguments.out, arguments.data, arguments.judged)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import io
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rvtool.errors import DataError
+from rvtool.errors import DataError, RvtoolError
 from rvtool.kinds import Beam
 
 if TYPE_CHECKING:
@@ -61,6 +63,14 @@ class Image:
         """``(H, W)`` bool, True where every channel is known."""
         return np.isfinite(self.data).all(axis=0)
 
+    def in_grey(self) -> Image:
+        """Return a grey picture that was saved in colours with its one channel; any other image as it is."""
+        if self.path is None or suffix_of(self.path) not in PICTURE_SUFFIXES or len(self.data) == 1:
+            return self
+        colours, opacity = np.split(self.data, [len(self.data) - 1 + len(self.data) % 2])  # grey, opacity or RGB(A)
+        grey = (colours == colours[0]).all() and (opacity == np.iinfo(opacity.dtype).max).all()
+        return replace(self, data=self.data[:1]) if grey else self
+
     @cached_property
     def wcs(self) -> WCS | None:
         """The celestial world coordinates, or None where the header has none."""
@@ -83,6 +93,27 @@ class Image:
         from astropy.wcs.utils import proj_plane_pixel_scales
 
         return float(np.mean(proj_plane_pixel_scales(self.wcs)) * 3600)
+
+    @property
+    def frequency_time(self) -> dict[str, Any]:
+        """What a `Side` says of a dynamic spectrum (rows FREQ, columns TIME); empty for any other image."""
+        if self._header is None or [str(self._header.get(f"CTYPE{n}", ""))[:4] for n in (1, 2)] != ["TIME", "FREQ"]:
+            return {}
+        from astropy.wcs import WCS
+
+        with quiet():
+            try:
+                wcs = WCS(self._header, naxis=2).wcs  # in s and Hz, whatever the header speaks
+                sample_s, channel_hz = wcs.get_cdelt() * wcs.get_pc().diagonal()
+                middle_hz = wcs.crval[1] + channel_hz * ((self.data.shape[-2] + 1) / 2 - wcs.crpix[1])
+            except Exception:  # astropy raises a dozen kinds for broken headers; the pixels are still good
+                return {}
+        return {
+            "axes": "frequency-time",
+            "centre_mhz": round(middle_hz / 1e6, 9),
+            "channel_mhz": round(channel_hz / 1e6, 12),
+            "sample_s": round(float(sample_s), 15),
+        }
 
     @property
     def centre(self) -> tuple[float, float] | None:
@@ -121,29 +152,42 @@ def open_fits(path: Path, lazy: bool = False, body: bytes | None = None) -> Iter
     Parameters
     ----------
     lazy
-        Read HDUs only as they are asked for: for a look at the header.
+        Read HDUs only as they are asked for: for a look at the header. Otherwise a file that is packed whole is
+        unpacked to its end, where its checksum stands.
     body
         The file's bytes, where they are in memory; `path` then only names them.
 
     Raises
     ------
     DataError
-        The file is missing, is no FITS, or ends too early.
+        The file is missing, is no FITS, ends too early, or is damaged.
     """
     from astropy.io import fits
 
-    try:
-        with quiet(), fits.open(_opened(path, body), memmap=False, lazy_load_hdus=lazy) as hdus:
+    with _told(path, "FITS"), quiet():
+        opened = _opened(path, body) if lazy else _unpacked(path, body)
+        with fits.open(opened, memmap=False, lazy_load_hdus=lazy) as hdus:
             yield hdus
+
+
+@contextmanager
+def _told(path: Path, format_name: str) -> Iterator[None]:
+    """Turn whatever the reader of a format raises into one sentence."""
+    try:
+        yield
+    except RvtoolError:
+        raise
     except FileNotFoundError:
         raise DataError(f"{path} does not exist; check the path.") from None
     except IsADirectoryError:
         raise DataError(f"{path} is a folder, not an image file.") from None
     except PermissionError:
         raise DataError(f"{path} may not be read by this user; check its permissions.") from None
-    except (OSError, EOFError, ValueError, TypeError, IndexError, KeyError) as error:
+    except Exception as error:  # of damaged files the readers raise two dozen kinds, some of no public class
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise DataError(f"{path} cannot be read as FITS ({reason}); it may be truncated or another format.") from error
+        raise DataError(
+            f"{path} cannot be read as {format_name} ({reason}); it may be damaged, truncated or another format."
+        ) from error
 
 
 def image_hdus(hdus: Iterable[Any]) -> list[int]:
@@ -186,12 +230,10 @@ def planes(path: Path | str, body: bytes | None = None) -> Iterator[Image]:
     Raises
     ------
     DataError
-        The file is missing, broken, no image, or has not one known pixel.
+        The file is missing, broken, no image, or has no plane.
     """
     path = Path(path)
     suffix = suffix_of(path)
-    if body is None and not path.exists():
-        raise DataError(f"{path} does not exist; check the path.")
     if suffix in PICTURE_SUFFIXES:
         yield Image(_read_picture(path, body), path=path)
     elif suffix == ".npy":
@@ -246,6 +288,20 @@ def _opened(path: Path, body: bytes | None) -> Path | io.BytesIO:
     return path if body is None else io.BytesIO(body)
 
 
+def _unpacked(path: Path, body: bytes | None) -> Path | io.BytesIO:
+    """Return what astropy is to open; a file that is packed whole, unpacked to its end: only there it is checked."""
+    with open(path, "rb") if body is None else io.BytesIO(body) as file:
+        magic = file.read(3)
+        file.seek(0)
+        if magic[:2] == b"\x1f\x8b":
+            with gzip.open(file) as content:
+                return io.BytesIO(content.read())
+        if magic == b"BZh":
+            with bz2.open(file) as content:
+                return io.BytesIO(content.read())
+    return _opened(path, body)
+
+
 def _fits_planes(path: Path, body: bytes | None) -> Iterator[Image]:
     with open_fits(path, body=body) as hdus:
         numbers = image_hdus(hdus)
@@ -276,19 +332,18 @@ def header_block(hdu: Any) -> bytes:
 def _read_picture(path: Path, body: bytes | None) -> np.ndarray:
     from PIL import Image as Picture
 
-    try:
-        with Picture.open(_opened(path, body)) as picture:
-            data = np.asarray(picture.convert("RGB") if picture.mode in ("P", "PA") else picture)
-    except (OSError, SyntaxError) as error:
-        raise DataError(f"{path} cannot be read as a picture ({error}); it may be truncated.") from error
+    with _told(path, "a picture"), Picture.open(_opened(path, body)) as picture:
+        data = np.asarray(picture.convert("RGB") if picture.mode in ("P", "PA") else picture)
     return data[None] if data.ndim == 2 else np.ascontiguousarray(np.moveaxis(data, -1, 0))  # (C, H, W)
 
 
 def _read_npy(path: Path, body: bytes | None = None) -> np.ndarray:
-    try:
+    with _told(path, "a NumPy array"):
         data = np.load(_opened(path, body), allow_pickle=False, mmap_mode="r" if body is None else None)
-    except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"{path} cannot be read as a NumPy array ({error}).") from error
+    if not isinstance(data, np.ndarray):
+        raise DataError(f"{path} is an archive of NumPy arrays; save the image alone, with numpy.save.")
     if data.ndim not in (2, 3, 4) or data.dtype.kind not in "iufb":
         raise DataError(f"{path} has shape {data.shape} and type {data.dtype}; an image is (H, W) or (C, H, W).")
+    if not data.size:
+        raise DataError(f"{path} holds no pixels (its shape is {data.shape}); leave it out.")
     return data.reshape((1,) * (4 - data.ndim) + data.shape)  # (N, C, H, W)

@@ -60,7 +60,11 @@ def _pool_robustness(reports: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Average what disturbances cost each run; the runs' images differ, so their errors are independent."""
     count = len(reports)
     kinds = []
-    for rows in zip(*(report["kinds"] for report in reports), strict=True):
+    tables = [{row["kind"]: row for row in report["kinds"]} for report in reports]
+    for kind in tables[0]:
+        if any(kind not in table for table in tables):
+            continue  # what was not tried on all of them is no figure of all
+        rows = [table[kind] for table in tables]
         means = {name: float(np.mean([row[name] for row in rows])) for name in AVERAGED}
         halves = [(row["high"] - row["low"]) / 2 for row in rows if row["low"] is not None]
         half = float(np.sqrt(np.sum(np.square(halves)))) / count if len(halves) == count else None
@@ -82,5 +86,5 @@ def _pool_sets(sets: Sequence[Mapping[str, Any]], images: Sequence[int]) -> dict
         "low": interval.low,
         "high": interval.high,
         **means,
-        "validation_images": sum(one["validation_images"] for one in sets),
+        "validation_images": min(one["validation_images"] for one in sets),
     }

@@ -10,7 +10,7 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
-from scipy.stats import binomtest
+from scipy.stats import beta, binomtest
 
 from rvtool.report.figures import BLUE, GREY, SKY, STYLE, save
 from rvtool.report.scores import CALIBRATION_BINS, calibration_bins
@@ -65,18 +65,20 @@ def risk_coverage(labels: np.ndarray, probabilities: np.ndarray, path: Path) -> 
     order = np.argsort(-probabilities.max(axis=1), kind="stable")
     wrong = (probabilities.argmax(axis=1) != labels)[order]
     answered = np.arange(1, len(labels) + 1)
-    risk = np.cumsum(wrong) / answered
-    deviation = np.sqrt(risk * (1 - risk) / answered)
+    hits = np.cumsum(wrong)
+    risk = hits / answered
+    low, high = (beta.ppf(0.025, hits, answered - hits + 1), beta.ppf(0.975, hits + 1, answered - hits))  # exact
+    low, high = np.nan_to_num(low, nan=0.0), np.nan_to_num(high, nan=1.0)
+    few = max(len(labels) // 20, 1)  # so many say little: they may lie outside the figure
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(4.6, 3.4), layout="constrained")
         panel = figure.subplots()
         share = answered / len(labels)
-        low, high = np.clip(risk - deviation, 0, 1), np.clip(risk + deviation, 0, 1)
-        panel.fill_between(share, low, high, color=SKY, alpha=0.4, linewidth=0, label="one standard error")
+        panel.fill_between(share, low, high, color=SKY, alpha=0.4, linewidth=0, label="95 % interval")
         panel.plot(share, risk, color=BLUE, label="this model")
         panel.axhline(risk[-1], color=GREY, linestyle="--", linewidth=1, label="answering all")
         panel.set(xlim=(0, 1), xlabel="Share of the images that is answered, the surest first", ylabel="Share wrong")
-        panel.set_ylim(0, max(1.5 * float(risk[-1]), 0.05))
+        panel.set_ylim(0, max(1.5 * float(risk[few - 1 :].max()), 0.05))
         panel.xaxis.set_major_formatter(PercentFormatter(1))
         panel.yaxis.set_major_formatter(PercentFormatter(1))
         panel.set_title(f"Mean risk over all shares {risk.mean():.3f}")

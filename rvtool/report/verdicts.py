@@ -41,18 +41,20 @@ def rows(verdict: Verdict, classes: Sequence[str], coverage: float) -> Iterator[
         yield tuple(cells)
 
 
-def judge_sets(verdict: Verdict, labels: np.ndarray, coverage: float) -> dict[str, Any] | None:
+def judge_sets(verdict: Verdict, labels: np.ndarray, classes: Sequence[str], coverage: float) -> dict[str, Any] | None:
     """Count how often the sets of classes hold the true one, and how large they are; None where there are none.
 
     Returns
     -------
-    ``asked``, ``covered`` with its exact 95 % interval ``low`` and ``high`` (Clopper-Pearson), ``mean_classes``, and
-    ``single``, the share of the images whose set names one class.
+    ``asked``, ``covered`` with its exact 95 % interval ``low`` and ``high`` (Clopper-Pearson), ``mean_classes``,
+    ``single``, the share of the images whose set names one class, ``classes``, the coverage of each class's images, of
+    which nothing is promised, and ``validation_images``, on which the sets rest.
     """
     if verdict.calibration is None:
         return None
     inside = verdict.calibration.sets(verdict.probabilities, coverage)
-    hits = int(inside[np.arange(len(labels)), labels].sum())
+    held = inside[np.arange(len(labels)), labels]
+    hits = int(held.sum())
     interval = binomtest(hits, len(labels)).proportion_ci(0.95, "exact")
     sizes = inside.sum(axis=1)
     return {
@@ -62,5 +64,6 @@ def judge_sets(verdict: Verdict, labels: np.ndarray, coverage: float) -> dict[st
         "high": interval.high,
         "mean_classes": float(sizes.mean()),
         "single": float((sizes == 1).mean()),
+        "classes": {name: float(held[labels == k].mean()) for k, name in enumerate(classes) if (labels == k).any()},
         "validation_images": len(verdict.calibration.labels),
     }

@@ -16,17 +16,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from scipy.optimize import minimize_scalar
+from scipy.optimize import minimize, minimize_scalar
 
 from rvtool.data.files import writing
 from rvtool.errors import DataError
 
 FILE = "validation.parquet"
 TEMPERATURES = (0.1, 10.0)
+FEWEST = 30  # validation images on which anything is fitted
+LOOSE = 3.0  # standard deviation of a class's shift that is thought likely before: it matters for absent classes only
+
+Prior = Literal["model", "data"]
+"""Whose shares of the classes probabilities rest on: those that the training aimed at, or the validation images'."""
 
 
 @dataclass(frozen=True)
@@ -41,27 +47,44 @@ class Calibration:
         (N,), integers in 0 .. K-1.
     probabilities
         (N, K), as the network gave them.
+    prior
+        ``"model"``: only a temperature is fitted, and the classes keep the shares for which the network was trained
+        (equal ones, where its loss adjusted the logits so). ``"data"``: a shift of each class is fitted too, so that
+        probabilities are those of a population in which the classes are as frequent as among these images.
     """
 
     content: Sequence[bytes]
     labels: np.ndarray
     probabilities: np.ndarray
+    prior: Prior = "model"
+
+    @property
+    def temperature(self) -> float:
+        """The T that makes log p / T likeliest: eq. 9 of [1]_."""
+        return self._fitted[0]
 
     @cached_property
-    def temperature(self) -> float:
-        """The T that makes log-probabilities divided by T likeliest: eq. 9 of [1]_."""
+    def _fitted(self) -> tuple[float, np.ndarray]:
+        """The T and the shifts b that make log p / T + b likeliest (section 4.2 of [1]_: vector scaling of one T)."""
+        kinds = self.probabilities.shape[1]
+        rows = np.arange(len(self.labels))
 
-        def surprise(log_temperature: float) -> float:
-            answers = soften(self.probabilities, float(np.exp(log_temperature)))
-            truth = answers[np.arange(len(self.labels)), self.labels]
-            return float(-np.log(np.maximum(truth, np.finfo(float).tiny)).mean())
+        def surprise(log_temperature: float, shifts: np.ndarray) -> float:
+            truth = soften(self.probabilities, float(np.exp(log_temperature)), shifts)[rows, self.labels]
+            return float(-np.log(np.maximum(truth, np.finfo(float).tiny)).sum() + 0.5 * (shifts**2).sum() / LOOSE**2)
 
-        found = minimize_scalar(surprise, bounds=np.log(TEMPERATURES), method="bounded", options={"xatol": 1e-4})
-        return float(np.exp(found.x))
+        still, bounds = np.zeros(kinds), np.log(TEMPERATURES)
+        first = minimize_scalar(surprise, bounds=bounds, args=(still,), method="bounded", options={"xatol": 1e-4})
+        if self.prior == "model":
+            return float(np.exp(first.x)), still
+        found = minimize(
+            lambda x: surprise(x[0], x[1:]), np.r_[first.x, still], bounds=[tuple(bounds), *[(None, None)] * kinds]
+        )
+        return float(np.exp(found.x[0])), found.x[1:]
 
     def apply(self, probabilities: np.ndarray) -> np.ndarray:
         """Return probabilities ``(M, K)`` as sure as the validation images say that they may be."""
-        return soften(probabilities, self.temperature)
+        return soften(probabilities, *self._fitted)
 
     def least_probability(self, coverage: float) -> float:
         """Return the least probability of a class in a set that holds the true class with a chance of `coverage`.
@@ -81,24 +104,27 @@ class Calibration:
         return inside
 
 
-def soften(probabilities: np.ndarray, temperature: float) -> np.ndarray:
-    """Return softmax(log p / T), ``(N, K)``."""
-    logits = np.log(np.maximum(probabilities, np.finfo(np.float32).tiny)) / temperature
+def soften(probabilities: np.ndarray, temperature: float, shifts: np.ndarray | float = 0.0) -> np.ndarray:
+    """Return softmax(log p / T + b), ``(N, K)``."""
+    logits = np.log(np.maximum(probabilities, np.finfo(np.float32).tiny)) / temperature + shifts
     powers = np.exp(logits - logits.max(axis=1, keepdims=True))
     return powers / powers.sum(axis=1, keepdims=True)
 
 
-def together(calibrations: Sequence[Calibration]) -> Calibration | None:
-    """Return the calibration of the mean of several classifiers' probabilities; None where no image validated all."""
+def together(calibrations: Sequence[Calibration], prior: Prior = "model") -> Calibration | None:
+    """Return the calibration of the mean of several classifiers' probabilities.
+
+    None where fewer than `FEWEST` images validated all: nothing fitted on so few would hold.
+    """
     common = sorted(set(calibrations[0].content).intersection(*(one.content for one in calibrations[1:])))
-    if not common:
+    if len(common) < min(FEWEST, *(len(one.content) for one in calibrations)):
         return None
     parts = []
     for one in calibrations:
         place = {content: row for row, content in enumerate(one.content)}
         rows = np.array([place[content] for content in common])
         parts.append((one.labels[rows], one.probabilities[rows]))
-    return Calibration(common, parts[0][0], np.mean([probabilities for _, probabilities in parts], axis=0))
+    return Calibration(common, parts[0][0], np.mean([probabilities for _, probabilities in parts], axis=0), prior)
 
 
 def write_calibration(folder: Path, calibration: Calibration, classes: Sequence[str]) -> None:

@@ -126,6 +126,68 @@ def test_a_truncated_file_is_told(tmp_path):
         read_image(path)
 
 
+@pytest.mark.parametrize("pack", [gzip, bz2])
+def test_one_damaged_byte_of_a_packed_file_is_told(tmp_path, pack):
+    data = np.random.default_rng(0).normal(size=(16, 16)).astype(np.float32)
+    whole = pack.compress(write(tmp_path / "a.fits", data).read_bytes())
+    path = tmp_path / "a.fits.packed"
+    for place in np.linspace(12, len(whole) - 2, 9).astype(int):  # in the stream and in the checksum behind it
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 4]) + whole[place + 1 :])
+        with pytest.raises(DataError, match="cannot be read as FITS"):
+            read_image(path)
+
+
+@pytest.mark.parametrize("codec", ["GZIP_1", "RICE_1", "HCOMPRESS_1"])
+def test_a_damaged_tile_is_told(tmp_path, codec):
+    data = np.random.default_rng(0).integers(0, 999, (16, 16)).astype(np.int16)
+    path = tmp_path / "a.fits.fz"
+    tile = {"tile_shape": (16, 16)} if codec == "HCOMPRESS_1" else {}
+    fits.CompImageHDU(data, compression_type=codec, **tile).writeto(path)
+    with fits.open(path, disable_image_compression=True) as hdus:
+        start = hdus[1].fileinfo()["datLoc"] + hdus[1].header["NAXIS1"] * hdus[1].header["NAXIS2"]
+    whole = path.read_bytes()
+    path.write_bytes(whole[:start] + b"\xff" * 8 + whole[start + 8 :])
+    with pytest.raises(DataError, match="cannot be read as FITS"):
+        read_image(path)
+
+
+def test_a_card_that_nobody_can_read_is_told(tmp_path):
+    path = write(tmp_path / "a.fits", np.zeros((16, 16), np.float32))
+    whole = path.read_bytes()
+    start = whole.index(b"BUNIT")
+    path.write_bytes(whole[:start] + b"BUNIT   = 'JY/BEAM".ljust(80) + whole[start + 80 :])
+    with pytest.raises(DataError, match=r"cannot be read as FITS \(Unparsable card"):
+        read_image(path)
+
+
+def test_arrays_that_are_no_image_are_told(tmp_path):
+    np.save(tmp_path / "none.npy", np.zeros((0, 1, 8, 8), np.float32))
+    np.savez(tmp_path / "many.npz", np.zeros((8, 8)))
+    (tmp_path / "many.npz").rename(tmp_path / "many.npy")
+    for name, says in (("none.npy", r"holds no pixels \(its shape is \(0, 1, 8, 8\)\)"), ("many.npy", "is an archive")):
+        with pytest.raises(DataError, match=says):
+            list(planes(tmp_path / name))
+
+
+def test_only_grey_pictures_lose_their_colours(tmp_path):
+    from PIL import Image
+
+    grey = np.random.default_rng(0).integers(0, 255, (8, 9)).astype(np.uint8)
+    opaque, clear = np.full_like(grey, 255), np.full_like(grey, 254)
+    stacks = {
+        "RGB": [grey] * 3, "RGBA": [grey] * 3 + [opaque], "LA": [grey, opaque],
+        "clear": [grey, clear], "tinted": [grey, grey, 255 - grey], "seen through": [grey] * 3 + [clear],
+    }  # fmt: skip
+    for name, stack in stacks.items():
+        Image.fromarray(np.stack(stack, axis=-1)).save(tmp_path / f"{name}.png")
+        image = read_image(tmp_path / f"{name}.png")
+        np.testing.assert_array_equal(image.data, stack)
+        kept = [grey] if name in ("RGB", "RGBA", "LA") else stack
+        np.testing.assert_array_equal(image.in_grey().data, kept)
+    np.save(tmp_path / "bands.npy", [grey] * 3)  # the channels of an array are no colours
+    assert len(read_image(tmp_path / "bands.npy").in_grey().data) == 3
+
+
 def test_no_image_and_all_nan_are_told(tmp_path):
     fits.PrimaryHDU().writeto(tmp_path / "none.fits")
     with pytest.raises(DataError, match="holds no image"):

@@ -42,10 +42,25 @@ def test_the_temperature_is_where_the_surprise_is_least():
     assert all(best <= surprise(found.temperature * factor) for factor in (0.97, 1.03))
 
 
+def test_the_prior_of_the_data_gives_each_class_its_share():
+    even = drawn(20000, 1.0)
+    keep = np.random.default_rng(1).uniform(size=20000) < np.array([1.0, 0.3, 0.1])[even.labels]
+    rows = np.flatnonzero(keep)  # the network still answers as if all were as frequent
+    one = Calibration(even.content, even.labels[rows], even.probabilities[rows], "data")
+    shares = np.bincount(one.labels) / len(rows)
+    told = one.apply(one.probabilities)
+    np.testing.assert_allclose(told.mean(axis=0), shares, atol=0.005)
+    assert one.temperature == pytest.approx(1.0, rel=0.05)
+    truth = one.probabilities * [1.0, 0.3, 0.1]
+    np.testing.assert_allclose(told, truth / truth.sum(axis=1, keepdims=True), atol=0.03)
+    blind = Calibration(one.content, one.labels, one.probabilities)
+    assert np.abs(blind.apply(one.probabilities).mean(axis=0) - shares).max() > 0.1
+
+
 def test_sets_by_hand():
     truth = np.array([0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1])
     one = calibration(np.zeros(9, int), np.stack([truth, 1 - truth], axis=1))
-    object.__setattr__(one, "temperature", 1.0)
+    one.__dict__["_fitted"] = (1.0, np.zeros(2))
     assert one.least_probability(0.8) == pytest.approx(0.2)  # (9 + 1) 0.8 = the eighth largest
     assert one.least_probability(0.9) == pytest.approx(0.1)
     assert one.least_probability(0.95) == 0  # nine images cannot promise that

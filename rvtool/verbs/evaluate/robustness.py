@@ -18,11 +18,13 @@ from rvtool.data.batches import stack
 from rvtool.data.dataset import Dataset
 from rvtool.data.fits import Image
 from rvtool.data.pack import Pack, open_pack
+from rvtool.data.stretch import fit_to
 from rvtool.errors import DataError
 from rvtool.kinds import Batch, Side
 from rvtool.report.classification import Answers
 from rvtool.report.scores import interval, resamples, scores
 from rvtool.runs.apply import Asking, Jury, as_read, ask
+from rvtool.runs.calibration import Prior
 from rvtool.runs.run import Run
 
 LONGEST_SHIFT_PX = 10
@@ -56,7 +58,7 @@ class Disturbance:
     moves: bool = True
 
 
-def disturbances(side: Side, turns: bool) -> list[Disturbance]:
+def disturbances(side: Side, turns: bool, crop: int = 0) -> list[Disturbance]:
     """Return what is tried on images of one side: shifts, turns, noise, another beam.
 
     Parameters
@@ -65,6 +67,8 @@ def disturbances(side: Side, turns: bool) -> list[Disturbance]:
         With the pixels as they were read.
     turns
         Whether the eight symmetries are tried too: a model that is asked in all of them cannot tell them apart.
+    crop
+        The central square, px, whose peak noise is measured by; 0: all.
     """
     beam_px = USUAL_BEAM_PX
     if side.beam and side.pixel_arcsec:
@@ -81,7 +85,7 @@ def disturbances(side: Side, turns: bool) -> list[Disturbance]:
             tried.append(Disturbance("quarter turns and mirror images", _symmetry(number)))
         tried.append(Disturbance("turned by 45 degrees", _turn(45)))
         tried.append(
-            Disturbance(f"noise of {NOISE_OF_PEAK:.0%} of the peak added", _noise(beam_px), moves=False),
+            Disturbance(f"noise of {NOISE_OF_PEAK:.0%} of the peak added", _noise(beam_px, crop), moves=False),
         )
         for factor in BEAMS:
             word = "smaller" if factor < 1 else "larger"
@@ -93,6 +97,8 @@ def measure(
     members: Sequence[tuple[Run, Dataset, np.ndarray]],
     answers: Answers,
     asking: Asking,
+    *,
+    prior: Prior,
     seed: int,
     moved: Callable[[int, int], None],
 ) -> list[dict[str, Any]]:
@@ -115,8 +121,8 @@ def measure(
     """
     runs = [run for run, _, _ in members]
     same = asking.symmetries or all(getattr(run.model, "invariant", False) for run in runs)
-    jury = Jury(runs)
-    tried = disturbances(as_read(runs[0]), turns=not same)
+    jury = Jury(runs, prior)
+    tried = disturbances(as_read(runs[0]), not same, runs[0].stretch.settings.crop)
     frames = [_frame(run, dataset) for run, dataset, _ in members]
     weights = np.concatenate([np.ones((1, len(answers.ids))), *resamples(answers.members, RESAMPLES, seed)])
     plain = scores(answers.labels, answers.probabilities, weights)["balanced_accuracy"]
@@ -209,13 +215,14 @@ def _turn(angle_deg: float) -> Change:
     return change
 
 
-def _noise(beam_px: float) -> Change:
+def _noise(beam_px: float, crop: int) -> Change:
     """Add noise that is correlated as the beam is: white noise smoothed by a kernel whose square in Fourier it is."""
     kernel_px = beam_px * SIGMA_PER_FWHM / math.sqrt(2)
 
     def change(plane: np.ndarray, random: np.random.Generator) -> np.ndarray:
         noise = ndimage.gaussian_filter(random.normal(size=plane.shape), kernel_px, mode="wrap")
-        return plane + NOISE_OF_PEAK * (plane.max() - np.median(plane)) * noise / noise.std()
+        seen = fit_to(plane[None], min(crop or len(plane), len(plane)), min(crop or plane.shape[1], plane.shape[1]))
+        return plane + NOISE_OF_PEAK * (seen.max() - np.median(plane)) * noise / noise.std()
 
     return change
 

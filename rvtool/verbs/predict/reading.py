@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-import itertools
+import math
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,10 +16,11 @@ from rvtool.data.fits import Image, planes, quiet, suffix_of
 from rvtool.errors import ConfigError, DataError
 
 FILE, RA, DEC = ("file", "path", "image"), ("ra_deg", "ra"), ("dec_deg", "dec")
+TIE_PX = 0.05  # positions are written with so few digits: this near to the middle of two pixels is in the middle
 
 
 @dataclass(frozen=True)
-class Asked:
+class ReadImage:
     """One image that is asked about, or why it cannot be.
 
     Attributes
@@ -88,7 +89,7 @@ def read_targets(path: Path) -> Targets:
     return targets
 
 
-def from_paths(paths: Sequence[Path]) -> tuple[int, Iterator[tuple[int, Asked]]]:
+def from_paths(paths: Sequence[Path]) -> tuple[int, Iterator[tuple[int, ReadImage]]]:
     """Return how many files there are, and give the planes of each with the file's number.
 
     Raises
@@ -98,7 +99,7 @@ def from_paths(paths: Sequence[Path]) -> tuple[int, Iterator[tuple[int, Asked]]]
     """
     files = list(dict.fromkeys(_files(paths)))
 
-    def each() -> Iterator[tuple[int, Asked]]:
+    def each() -> Iterator[tuple[int, ReadImage]]:
         for number, file in enumerate(files):
             for one in _planes_of(file):
                 yield number, one
@@ -106,7 +107,7 @@ def from_paths(paths: Sequence[Path]) -> tuple[int, Iterator[tuple[int, Asked]]]
     return len(files), each()
 
 
-def from_targets(targets: Targets, paths: Sequence[Path], side: int) -> tuple[int, Iterator[tuple[int, Asked]]]:
+def from_targets(targets: Targets, paths: Sequence[Path], side: int) -> tuple[int, Iterator[tuple[int, ReadImage]]]:
     """Return how many rows there are, and give each row's image: the file it names, or a cutout at its position.
 
     Parameters
@@ -137,23 +138,21 @@ def from_targets(targets: Targets, paths: Sequence[Path], side: int) -> tuple[in
     return len(targets.rows), _cutouts(targets, list(_files(paths)), side)
 
 
-def _rows_of_files(targets: Targets, column: str) -> Iterator[tuple[int, Asked]]:
+def _rows_of_files(targets: Targets, column: str) -> Iterator[tuple[int, ReadImage]]:
     for number, row in enumerate(targets.rows):
         file = targets.path.parent / row[column]
-        found = list(_planes_of(file)) if row[column] else [Asked(f"row {number + 1}", "It names no file.")]
-        if len(found) > 1:
-            found = [Asked(str(file), f"{file} is a cube of {len(found)} planes; name files of one image.")]
-        yield number, replace(found[0], row=number)
+        one = _only_image_of(file) if row[column] else ReadImage(f"row {number + 1}", "It names no file.")
+        yield number, replace(one, row=number)
 
 
-def _cutouts(targets: Targets, files: Sequence[Path], side: int) -> Iterator[tuple[int, Asked]]:
+def _cutouts(targets: Targets, files: Sequence[Path], side: int) -> Iterator[tuple[int, ReadImage]]:
     """Cut each position out of the first image that shows it, reading each image once."""
     from astropy.coordinates import SkyCoord
 
     places = [_place(row, targets) for row in targets.rows]
     waiting = {number: place for number, place in enumerate(places) if not isinstance(place, str)}
     unread = ""
-    for one in itertools.chain.from_iterable(map(_planes_of, files)):
+    for one in map(_only_image_of, files):
         if not waiting:
             break
         if isinstance(one.image, str) or one.image.wcs is None:
@@ -169,14 +168,14 @@ def _cutouts(targets: Targets, files: Sequence[Path], side: int) -> Iterator[tup
             cut, corner = cutout(one.image, y[row], x[row], side)
             if cut.mask.any():  # the blank margin of a mosaic shows nothing
                 ra, dec = waiting.pop(number)
-                yield number, Asked(f"{one.name}@{ra},{dec}", cut, number, corner)
+                yield number, ReadImage(f"{one.name}@{ra},{dec}", cut, number, corner)
     for number, place in enumerate(places):
         if isinstance(place, str):
-            yield number, Asked(f"row {number + 1}", place, number)
+            yield number, ReadImage(f"row {number + 1}", place, number)
         elif number in waiting:
             seen = f"; of the images, {unread}" if unread else "; check its ra_deg and dec_deg."
             reason = f"({place[0]}, {place[1]}) lies in none of the {len(files)} images{seen}"
-            yield number, Asked(f"row {number + 1}", reason, number)
+            yield number, ReadImage(f"row {number + 1}", reason, number)
 
 
 def _place(row: dict[str, str], targets: Targets) -> tuple[float, float] | str:
@@ -198,8 +197,7 @@ def cutout(image: Image, line: float, column: float, side: int) -> tuple[Image, 
     The cutout, and the line and the column of its first pixel. Its header is still that of the image.
     """
     channels, height, width = image.data.shape
-    # the centre of an image then gives what cutting its middle out gives
-    top, left = (round(float(place) - (side - 1) / 2) for place in (line, column))
+    top, left = (_first_pixel(float(place) - (side - 1) / 2) for place in (line, column))
     out = np.full((channels, side, side), np.nan, np.float32)
     rows = slice(max(top, 0), min(top + side, height))
     columns = slice(max(left, 0), min(left + side, width))
@@ -207,6 +205,14 @@ def cutout(image: Image, line: float, column: float, side: int) -> tuple[Image, 
         :, rows, columns
     ]
     return replace(image, data=out), (top, left)
+
+
+def _first_pixel(start: float) -> int:
+    """Return the pixel that is nearest to where a cutout starts; of two as near the one nearer to the image's first.
+
+    The centre of an image then gives what `rvtool.data.stretch.fit_to` cuts out of its middle.
+    """
+    return int(math.copysign(math.ceil(abs(start) - 0.5 - TIE_PX), start))
 
 
 def _files(paths: Sequence[Path]) -> Iterator[Path]:
@@ -221,15 +227,23 @@ def _files(paths: Sequence[Path]) -> Iterator[Path]:
         yield from inside
 
 
-def _planes_of(file: Path) -> Iterator[Asked]:
+def _only_image_of(file: Path) -> ReadImage:
+    """Read a file of one image; a cube comes as the sentence that refuses it."""
+    found = list(_planes_of(file))
+    if len(found) == 1:
+        return found[0]
+    return ReadImage(str(file), f"{file} is a cube of {len(found)} planes; name files of one image.")
+
+
+def _planes_of(file: Path) -> Iterator[ReadImage]:
     """Read every plane of a file with its name; one that cannot be read comes as the sentence that says why."""
     try:
         images = list(_read(file))
     except DataError as error:
-        yield Asked(str(file), str(error))
+        yield ReadImage(str(file), str(error))
         return
     for image in images:
-        yield Asked(str(file) if len(images) == 1 else f"{file}:{image.plane}", image)
+        yield ReadImage(str(file) if len(images) == 1 else f"{file}:{image.plane}", image)
 
 
 def _read(file: Path) -> Iterator[Image]:
