@@ -7,7 +7,7 @@ settings of its `Component` and ``data`` a `DataInfo`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias, runtime_checkable
 
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 Batch: TypeAlias = "dict[str, torch.Tensor]"
 """A batch: ``image (B, C, H, W) float32`` and ``mask (B, 1, H, W) bool`` (True where a pixel is known); where they
-exist ``target`` and ``target_mask``, ``label`` ((B,) int64, or (B, K) float32 once labels are soft), ``weight (B,)``,
+exist ``target`` and ``target_mask``, ``label`` ((B,) int64, (B, K) float32 once labels are soft, or (B,) float32 where
+it is a number to be estimated), ``view`` and ``view_mask`` (a second augmentation of the image), ``weight (B,)``,
 ``condition``, and ``index (B,)``, the rows of the manifest."""
 
 
@@ -35,15 +36,26 @@ class Beam:
 
 @dataclass(frozen=True)
 class Side:
-    """What a model sees of one side (the image, or the target) after the stretch."""
+    """What a model sees of one side (the image, or the target) after the stretch.
+
+    Attributes
+    ----------
+    axes
+        ``"sky"``, ``"metres"``, or ``"frequency-time"``: rows are frequencies, the lowest first, columns are times.
+    centre_mhz, channel_mhz, sample_s
+        Of frequency and time: the middle of the band, the step of a row, the step of a column.
+    """
 
     channels: int
     height: int
     width: int
-    axes: str = "sky"  # "sky", "frequency-time" or "metres"
+    axes: str = "sky"
     unit: str = ""
     pixel_arcsec: float | None = None
     beam: Beam | None = None
+    centre_mhz: float | None = None
+    channel_mhz: float | None = None
+    sample_s: float | None = None
 
 
 @dataclass(frozen=True)
@@ -56,6 +68,8 @@ class DataInfo:
         Class names in the order of the label's integers; empty where nothing is classified.
     class_counts
         Images of each class in the training split.
+    label_mean, label_std
+        Of a label that is a number: mean and standard deviation over the training split, in its own unit.
     """
 
     image: Side
@@ -63,6 +77,8 @@ class DataInfo:
     label_column: str = "label"
     classes: tuple[str, ...] = ()
     class_counts: tuple[int, ...] = ()
+    label_mean: float = 0.0
+    label_std: float = 1.0
 
 
 # --------------------------------------------------------------------------- source
@@ -279,11 +295,20 @@ class Covers(Source, Protocol):
 
 @dataclass(frozen=True)
 class SimulatorInfo:
-    """Axes, unit, pixel scale and beam of each side that a simulator makes."""
+    """Axes, unit, pixel scale and beam of each side that a simulator makes.
+
+    Attributes
+    ----------
+    classes
+        What the integers of ``label`` mean.
+    words
+        What those of other columns mean, by the column's name.
+    """
 
     image: Side
     target: Side | None = None
     classes: tuple[str, ...] = ()
+    words: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @runtime_checkable
@@ -292,7 +317,8 @@ class Simulator(Protocol):
 
     ``simulate(indices, seed, device)`` gives the same image for an index whatever the batch it is in. The batch has
     ``image (B, C, H, W)`` in the unit of `info`, ``label (B,)`` where `info.classes` is not empty, optionally
-    ``target``, and one ``(B,)`` tensor for each true parameter, named with its unit (``flux_jy``).
+    ``mask`` (False where a pixel is unknown; the image is 0 there) and ``target``, and one ``(B,)`` tensor for each
+    true parameter, named with its unit (``flux_jy``).
     """
 
     info: SimulatorInfo
@@ -324,7 +350,10 @@ class Loss(Protocol):
     """An ``nn.Module``: ``(prediction, target, context) -> scalar``.
 
     `role` says what it is for (``classification``, ``reconstruction``, ``adversarial``, ...). An adversarial loss
-    has ``generator(fake, real)``, ``discriminator(real, fake)`` and optionally ``penalty(critic, real, fake)``.
+    has ``generator(fake, real)``, ``discriminator(real, fake)`` and optionally ``penalty(critic, real, fake)``. A loss
+    for regression is the likelihood of the label ``(B,)`` under a network's `outputs` numbers ``(B, outputs)``;
+    ``answer(prediction)`` gives estimate and standard deviation ``(B, 2)`` in the label's unit, and `limits` are the
+    least and the largest label that there can be.
     """
 
     role: ClassVar[str]

@@ -11,7 +11,8 @@ import tomli
 from rich.console import Console
 
 from rvtool.cli.app import _command
-from rvtool.runs.recipe import parse_assignments, stages_of
+from rvtool.runs.recipe import parse_assignments
+from rvtool.runs.sweep import members_of
 from rvtool.runs.verbs import VERBS
 from rvtool.verbs import run as verb_run
 
@@ -55,7 +56,7 @@ def test_the_python_twin(tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", sorted(path.name for path in EXAMPLES.glob("*.toml")))
 def test_every_shipped_recipe_is_valid(name):
     recipe = tomli.loads((EXAMPLES / name).read_text())
-    assert stages_of(recipe, {"data": "somewhere"})
+    assert members_of(recipe, {"data": "somewhere"})
 
 
 def documented():

@@ -11,10 +11,12 @@ import lightning
 import numpy as np
 import torch
 
+from rvtool.data.curriculum import Curriculum
 from rvtool.data.dataset import Dataset, read_side
+from rvtool.data.extra import is_extra
 from rvtool.data.moves import Move
 from rvtool.data.pack import Pack, open_pack
-from rvtool.data.splits import split_by_fold, split_by_group
+from rvtool.data.splits import VALIDATION_SEED, split_by_fold, split_by_group
 from rvtool.data.stretch import FittedStretch
 from rvtool.errors import ConfigError, DataError
 from rvtool.kinds import Augmenter, Batch, DataInfo
@@ -29,7 +31,8 @@ class Material:
     Attributes
     ----------
     labels
-        ``(N,)`` int64 into `info.classes`, -1 where a row has no label or one of another class; None without labels.
+        ``(N,)`` int64 into `info.classes`, -1 where a row has no label or one of another class; or ``(N,)`` float32
+        where the label is a number, NaN where a row has none; None without labels.
     split
         ``(N,)`` of ``"train"``, ``"val"``, ``"test"`` or ``""`` (belongs to no part, or cannot be read).
     """
@@ -41,6 +44,13 @@ class Material:
     split: np.ndarray
     info: DataInfo
 
+    @property
+    def labelled(self) -> np.ndarray:
+        """``(N,)`` bool: which rows have a label."""
+        if self.labels is None:
+            return np.zeros(len(self.dataset), bool)
+        return _labelled(self.labels)
+
     def rows(self, *splits: str) -> np.ndarray:
         """Return the rows of some splits, in the manifest's order."""
         return np.flatnonzero(np.isin(self.split, splits))
@@ -50,6 +60,7 @@ def prepare(
     dataset: Dataset,
     *,
     label_column: str | None = "label",
+    numbers: bool = False,
     classes: Sequence[str] | None = None,
     fold: int | None = None,
     seed: int = 0,
@@ -63,57 +74,75 @@ def prepare(
     Parameters
     ----------
     label_column
-        What is learnt; None where nothing is classified.
+        What is learnt; None where nothing is.
+    numbers
+        Whether the label is a number that is estimated, and no class.
     classes
         The classes in the order of a trained model's outputs; None takes the dataset's own, sorted.
     fold
         Make this fold the test part (see `rvtool.data.splits.split_by_fold`); None keeps the dataset's splits.
     seed
-        Of the choice of images that validate where a fold is held out, and that stay where there is a limit.
+        Of the choice of images that stay where there is a limit.
     crop, resize
         Central square to keep, and the side to which it is then resampled, px; 0 keeps all, or its pixels.
     limit
-        Training images to keep, the classes in proportion; 0 keeps all.
+        Training images to keep of the dataset's own, the classes in proportion; 0 keeps all.
     progress
         Called with images done and images in all while packing.
 
     Raises
     ------
     ConfigError
-        The label column or the fold does not exist.
+        The label column or the fold does not exist, or numbers are no numbers.
     DataError
         No image can be used.
     """
     image = open_pack(dataset, crop, progress=progress, resize=resize)
     target = open_pack(dataset, side="target", progress=progress) if "target_path" in dataset else None
     labels, names = None, tuple(classes or ())
-    if label_column is not None:
+    if label_column is not None and numbers:
+        labels = dataset.numbers(label_column).astype(np.float32)
+    elif label_column is not None:
         names = names or dataset.classes(label_column)
-        numbers = {name: number for number, name in enumerate(names)}
-        labels = np.array([numbers.get(word, -1) for word in dataset.words(label_column)], np.int64)
+        numbered = {name: number for number, name in enumerate(names)}
+        labels = np.array([numbered.get(word, -1) for word in dataset.words(label_column)], np.int64)
+    strata = None if numbers else labels
+    own = ~is_extra(dataset)
     if fold is None:
         split = dataset.column("split").astype(object)
     else:
         if "fold" not in dataset:
             raise ConfigError(f"{dataset.root} has no column 'fold'; leave --fold out.")
-        split = split_by_fold(dataset.words("fold"), str(fold), dataset.column("group"), labels, seed)
+        split = np.full(len(dataset), "train", object)
+        among = None if strata is None else strata[own]
+        groups = dataset.column("group")[own]
+        split[own] = split_by_fold(dataset.words("fold")[own], str(fold), groups, among, VALIDATION_SEED)
+    split[~own] = "train"
     good = image.good & (target.good if target is not None else True)
     if labels is not None:
-        good = good & (labels >= 0)
+        good = good & _labelled(labels)
     split = np.where(good, split, "").astype(object)
-    rows = np.flatnonzero(split == "train")
+    rows = np.flatnonzero((split == "train") & own)
     if 0 < limit < len(rows):
         share = limit / len(rows)
-        strata = labels[rows] if labels is not None else None
-        kept = split_by_group(np.arange(len(rows)), strata, (share, 0.0, 1 - share), seed) == "train"
+        among = strata[rows] if strata is not None else None
+        kept = split_by_group(np.arange(len(rows)), among, (share, 0.0, 1 - share), seed) == "train"
         split[rows[~kept]] = ""
-    counts = () if labels is None else tuple(int(n) for n in np.bincount(
-        labels[(split == "train") & (labels >= 0)], minlength=len(names)))  # fmt: skip
+    learnt = np.empty(0) if labels is None else labels[split == "train"]
+    told: dict[str, Any] = {"label_column": label_column or "", "classes": names}
+    if names and labels is not None:
+        told["class_counts"] = tuple(int(n) for n in np.bincount(learnt, minlength=len(names)))
+    if numbers and learnt.size:
+        told |= {"label_mean": float(learnt.mean()), "label_std": float(learnt.std()) or 1.0}
     sides = [read_side(dataset.info.get("image", {}), *image.pixels.shape[1:], zoom=crop / resize if resize else 1.0)]
     if target is not None:
         sides.append(read_side(dataset.info.get("target", {}), *target.pixels.shape[1:]))
-    info = DataInfo(*sides, label_column=label_column or "", classes=names, class_counts=counts)  # type: ignore[arg-type, misc]
-    return Material(dataset, image, target, labels, split, info)
+    return Material(dataset, image, target, labels, split, DataInfo(*sides, **told))  # type: ignore[arg-type]
+
+
+def _labelled(labels: np.ndarray) -> np.ndarray:
+    known: np.ndarray = np.isfinite(labels) if labels.dtype.kind == "f" else labels >= 0
+    return known
 
 
 class Loader:
@@ -127,6 +156,8 @@ class Loader:
         Images a batch; the last one of an epoch may be smaller, or one larger.
     seed
         None serves the rows in their order.
+    curriculum
+        Which of the rows each epoch sees, each as often as fills the epoch; None shows all.
     epoch, start
         Asked when an iteration begins: the epoch, and the number of its first batch.
     rank, world
@@ -140,12 +171,14 @@ class Loader:
         batch_size: int,
         *,
         seed: int | None = None,
+        curriculum: Curriculum | None = None,
         epoch: Callable[[], int] = lambda: 0,
         start: Callable[[], int] = lambda: 0,
         rank: int = 0,
         world: int = 1,
     ) -> None:
         self.material, self.rows, self.batch_size, self.seed = material, rows, batch_size, seed
+        self.curriculum = curriculum
         self._epoch, self._start, self._rank, self._world = epoch, start, rank, world
 
     def __len__(self) -> int:
@@ -159,7 +192,10 @@ class Loader:
         epoch = self._epoch()
         rows = self.rows
         if self.seed is not None:
-            rows = np.random.default_rng((self.seed, epoch)).permutation(rows)
+            shown = rows if self.curriculum is None else self.curriculum.rows(rows, epoch)
+            draw = np.random.default_rng((self.seed, epoch))
+            rounds = [draw.permutation(shown) for _ in range(math.ceil(len(rows) / len(shown)))]
+            rows = np.concatenate(rounds)[: len(rows)]
             rows = rows[: len(rows) // self._world * self._world]  # every process steps equally often
         else:
             rows = np.resize(rows, math.ceil(len(rows) / self._world) * self._world)  # the first serve twice
@@ -249,8 +285,17 @@ class Prepare:
 class Batches(lightning.LightningDataModule):
     """What the trainer asks for batches: the training rows shuffled and augmented, the validation rows as they are."""
 
-    def __init__(self, material: Material, prepare: Prepare, *, batch_size: int, seed: int) -> None:
+    def __init__(
+        self,
+        material: Material,
+        prepare: Prepare,
+        *,
+        batch_size: int,
+        seed: int,
+        curriculum: Curriculum | None = None,
+    ) -> None:
         super().__init__()
+        self.curriculum = curriculum
         self.material, self.prepare_batch, self.batch_size, self.seed = material, prepare, batch_size, seed
         for split in ("train", "val"):
             if len(material.rows(split)) == 0:
@@ -263,6 +308,7 @@ class Batches(lightning.LightningDataModule):
             self.material.rows(split),
             self.batch_size,
             seed=seed,
+            curriculum=self.curriculum,
             epoch=lambda: trainer.current_epoch,
             start=(lambda: trainer.fit_loop.epoch_loop.batch_progress.current.ready) if seed is not None else lambda: 0,
             rank=trainer.global_rank,
@@ -282,5 +328,10 @@ class Batches(lightning.LightningDataModule):
         return self._loader("val", None)
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
-        """Augment (in training) and stretch on the device."""
-        return self.prepare_batch(batch, augment=bool(self.trainer and self.trainer.training))
+        """Augment (in training, and where a model compares views) and stretch on the device."""
+        trainer: Any = self.trainer
+        if getattr(trainer and trainer.lightning_module, "views", 1) == 1:
+            return self.prepare_batch(batch, augment=bool(trainer and trainer.training))
+        draw = batch.get("draw", batch["index"][:1])
+        one, other = (self.prepare_batch({**batch, "draw": draw + number}, augment=True) for number in (0, 1))
+        return {**one, "view": other["image"], "view_mask": other["mask"]}

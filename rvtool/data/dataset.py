@@ -75,6 +75,21 @@ class Dataset:
         """
         return words_of(self._known(name))
 
+    def numbers(self, name: str) -> np.ndarray:
+        """Return a column as numbers, ``(N,)`` float64, NaN where it says nothing.
+
+        Raises
+        ------
+        ConfigError
+            There is no such column, or it holds words.
+        """
+        try:
+            return np.array([np.nan if v is None or v == "" else v for v in self._known(name).to_pylist()], float)
+        except (ValueError, TypeError):
+            raise ConfigError(
+                f"Column '{name}' of {self.root} holds words, and numbers are needed; choose another."
+            ) from None
+
     def _known(self, name: str) -> pa.ChunkedArray:
         if name not in self.table.column_names:
             raise unknown("column", name, self.table.column_names, hint=f"(in {self.root})")
@@ -272,15 +287,16 @@ def side_of(image: Image, **known: Any) -> dict[str, Any]:
             unit=image.unit or known.get("unit", ""),
             pixel_arcsec=round(float(pixel), 6) if pixel else None,
             beam=image.beam or known.get("beam"),
+            **image.frequency_time,
         )
     )
 
 
 def write_side(side: Side) -> dict[str, Any]:
     """Describe a side as ``dataset.toml`` has it; `read_side` is the way back."""
+    steps = {name: getattr(side, name) for name in ("pixel_arcsec", "centre_mhz", "channel_mhz", "sample_s")}
     described: dict[str, Any] = {"axes": side.axes, "unit": side.unit}
-    if side.pixel_arcsec is not None:
-        described["pixel_arcsec"] = side.pixel_arcsec
+    described |= {name: value for name, value in steps.items() if value is not None}
     if side.beam is not None:
         described |= {"beam_major_arcsec": side.beam.major_arcsec, "beam_minor_arcsec": side.beam.minor_arcsec}
         described["beam_angle_deg"] = side.beam.angle_deg
@@ -292,8 +308,17 @@ def read_side(side: Mapping[str, Any], channels: int, height: int, width: int, *
     beam = None
     if "beam_major_arcsec" in side:
         beam = Beam(side["beam_major_arcsec"], side["beam_minor_arcsec"], side.get("beam_angle_deg", 0.0))
-    pixel = side["pixel_arcsec"] * zoom if side.get("pixel_arcsec") else None
-    return Side(channels, height, width, side.get("axes", "sky"), side.get("unit", ""), pixel, beam)
+    steps = {name: side[name] * zoom for name in ("pixel_arcsec", "channel_mhz", "sample_s") if side.get(name)}
+    return Side(
+        channels,
+        height,
+        width,
+        side.get("axes", "sky"),
+        side.get("unit", ""),
+        beam=beam,
+        centre_mhz=side.get("centre_mhz"),  # a central crop keeps it
+        **steps,
+    )
 
 
 def with_splits(

@@ -6,6 +6,7 @@ all that it was interpolated from is known.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -50,29 +51,44 @@ class Move:
 
     def apply(self, batch: Batch) -> Batch:
         """Move everything in a batch that lies on the sky."""
-        moved = dict(batch)
-        for name, mask_name in GRIDS.items():
-            image = batch.get(name)
-            if image is None or image.ndim != 4:  # a condition may be a vector
-                continue
-            mask = batch.get(mask_name)
-            known = torch.ones_like(image[:, :1], dtype=torch.bool) if mask is None else mask
-            offset = self.offsets_px.get(name, torch.zeros(len(image), 2))
-            moved[name], known = self._resample(image, known, offset)
-            if mask is not None:
-                moved[mask_name] = known
-        return moved
+        return look_up(batch, self._places, self.mode)
 
-    def _resample(self, image: Tensor, known: Tensor, offset_px: Tensor) -> tuple[Tensor, Tensor]:
-        """Look up each output pixel of ``(B, C, H, W)`` and its mask ``(B, 1, H, W)`` in the input."""
+    def _places(self, name: str, image: Tensor) -> Tensor:
+        """Return where each output pixel of ``(B, C, H, W)`` comes from, as `look_up` wants it."""
         height, width = image.shape[-2:]
+        offset_px = self.offsets_px.get(name, torch.zeros(len(image), 2))
         # grid_sample counts in half images; `half` converts pixels to that, so that turns stay turns on oblong images
         half = torch.tensor([width / 2, height / 2])
         linear = self.matrices * half / half[:, None]
         shift = -(self.matrices @ offset_px[:, :, None])[:, :, 0] / half
         theta = torch.cat([linear, shift[:, :, None]], dim=2).to(image)  # (B, 2, 3)
-        grid = functional.affine_grid(theta, list(image.shape), align_corners=False)
+        return functional.affine_grid(theta, list(image.shape), align_corners=False)
+
+
+def look_up(
+    batch: Batch, places: Callable[[str, Tensor], Tensor], mode: Literal["bilinear", "nearest"] = "bilinear"
+) -> Batch:
+    """Resample everything in a batch that lies on the sky, masks included.
+
+    Parameters
+    ----------
+    places
+        Called with one of `GRIDS` and its ``(B, C, H, W)``; returns where each output pixel is looked up,
+        ``(B, H, W, 2)``: x and y from the centre, in halves of the image's sides.
+    mode
+        How values between pixels are made.
+    """
+    moved = dict(batch)
+    for name, mask_name in GRIDS.items():
+        image = batch.get(name)
+        if image is None or image.ndim != 4:  # a condition may be a vector
+            continue
+        mask = batch.get(mask_name)
+        known = torch.ones_like(image[:, :1], dtype=torch.bool) if mask is None else mask
         both = torch.cat([image, known.to(image)], dim=1)
-        both = functional.grid_sample(both, grid, mode=self.mode, padding_mode="zeros", align_corners=False)
+        both = functional.grid_sample(both, places(name, image), mode, padding_mode="zeros", align_corners=False)
         covered = both[:, -1:] > 0.999  # less is rounding of a pixel that is wholly known
-        return both[:, :-1] * covered, covered
+        moved[name] = both[:, :-1] * covered
+        if mask is not None:
+            moved[mask_name] = covered
+    return moved

@@ -8,6 +8,7 @@ from rvtool.errors import ConfigError
 
 SPLITS = ("train", "val", "test")
 VALIDATION_FRACTION = 0.15  # of what a fold leaves
+VALIDATION_SEED = 0  # all trainings of a fold validate on the same images, from which an ensemble takes its temperature
 
 
 def parse_fractions(text: str) -> tuple[float, float, float]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from rvtool.learning.borrowed import borrow_network as borrow_network
     from rvtool.learning.classifier import Classifier as Classifier
     from rvtool.learning.config import ModelConfig as ModelConfig
     from rvtool.learning.ema import EMA as EMA
@@ -17,7 +18,10 @@ if TYPE_CHECKING:
     from rvtool.learning.pretrained import PretrainedConfig as PretrainedConfig
     from rvtool.learning.pretrained import load_pretrained as load_pretrained
     from rvtool.learning.randomness import Randomness as Randomness
+    from rvtool.learning.regressor import Regressor as Regressor
+    from rvtool.learning.regressor import for_task as for_task
     from rvtool.learning.schedule import Schedule as Schedule
+    from rvtool.learning.thaw import Thaw as Thaw
 
 __all__ = [
     "EMA",
@@ -27,8 +31,12 @@ __all__ = [
     "ModelConfig",
     "PretrainedConfig",
     "Randomness",
+    "Regressor",
     "Schedule",
+    "Thaw",
+    "borrow_network",
     "compose",
+    "for_task",
     "load_pretrained",
 ]
 
@@ -40,8 +48,12 @@ _HOMES = {
     "ModelConfig": "rvtool.learning.config",
     "PretrainedConfig": "rvtool.learning.pretrained",
     "Randomness": "rvtool.learning.randomness",
+    "Regressor": "rvtool.learning.regressor",
     "Schedule": "rvtool.learning.schedule",
+    "Thaw": "rvtool.learning.thaw",
+    "borrow_network": "rvtool.learning.borrowed",
     "compose": "rvtool.learning.losses",
+    "for_task": "rvtool.learning.regressor",
     "load_pretrained": "rvtool.learning.pretrained",
 }
 

@@ -89,6 +89,19 @@ class Classifier(Model):
         self.log("val/balanced-accuracy", self.val_balanced, batch_size=size)
         self.log("val/macro-f1", self.val_f1, batch_size=size)
 
+    @property
+    def backbone(self) -> list[nn.Module]:
+        """The layers with weights before the part of the network that the head belongs to."""
+        dense = self.head.partition(".")[0]
+        parts = [part for name, part in self.network.named_children() if name != dense]
+        layers = [layer for part in parts for layer in (part if isinstance(part, nn.Sequential) else [part])]
+        return [layer for layer in layers if next(layer.parameters(), None) is not None]
+
+    @property
+    def head_name(self) -> str:
+        """What the names of the weights of `head` begin with."""
+        return f"network.{self.head}."
+
     @torch.no_grad()
     def predict(self, batch: Batch) -> Tensor:
         """Return class probabilities ``(B, K)``, in the order of ``data.classes``."""
@@ -109,4 +122,8 @@ class Classifier(Model):
             logits = self(batch["image"])
         finally:
             handle.remove()
-        return logits.softmax(dim=1), seen[0].flatten(1)
+        return self.conclude(logits), seen[0].flatten(1)
+
+    def conclude(self, logits: Tensor) -> Tensor:
+        """Return the answers that the network's output ``(B, K)`` stands for."""
+        return logits.softmax(dim=1)

@@ -47,6 +47,8 @@ class Model(LightningModule):
         The logged value that people are shown beside the loss; the monitored one where it is empty.
     stretch
         Defaults for how images are prepared; the keys are the fields of `rvtool.data.stretch.Stretch`.
+    views
+        How many differently augmented views of each image a batch brings: ``image``, and with 2 ``view`` besides.
     exempt
         Parts of `rvtool.testing.check_model` that do not apply, each with the reason.
     accumulate
@@ -54,6 +56,8 @@ class Model(LightningModule):
         `descend` does it for models with ``automatic_optimization = False``.
     clip
         Largest norm of the gradients of one optimiser; 0 leaves them as they are.
+    backbone_rate
+        Learning rate of the backbone as a part of the others'.
     """
 
     task: ClassVar[str] = ""
@@ -62,6 +66,7 @@ class Model(LightningModule):
     monitor: ClassVar[tuple[str, str]] = ("val/loss", "min")
     shown: ClassVar[str] = ""
     stretch: ClassVar[dict[str, Any]] = {}
+    views: ClassVar[int] = 1
     exempt: ClassVar[dict[str, str]] = {}
 
     def __init__(self, config: ModelConfig, data: DataInfo, losses: Losses) -> None:
@@ -71,6 +76,20 @@ class Model(LightningModule):
         self.losses = losses
         self.accumulate = 1
         self.clip = 0.0
+        self.backbone_rate = 1.0
+
+    @property
+    def backbone(self) -> list[nn.Module]:
+        """The layers, first to last, that another question can begin with: what a transfer takes, freezes and thaws.
+
+        Empty where a model has no such part.
+        """
+        return []
+
+    @property
+    def head_name(self) -> str:
+        """What the names of the head's weights begin with: the layer that belongs to the question that was learnt."""
+        return "head."
 
     def start(self) -> str:
         """Do what belongs to the beginning of a training only, such as loading pretrained weights.
@@ -86,7 +105,17 @@ class Model(LightningModule):
 
     def configure_optimizers(self) -> Any:
         """Make AdamW with the config's learning rate, decaying matrices and kernels only."""
-        return torch.optim.AdamW(decay_groups(self, self.config.weight_decay), lr=self.config.learning_rate)
+        rate = self.config.learning_rate
+        groups = decay_groups(self, self.config.weight_decay)
+        if self.backbone_rate != 1:
+            slow = {id(p) for layer in self.backbone for p in layer.parameters()}
+            groups = [
+                {**group, "params": some, "lr": rate * part}
+                for group in groups
+                for part, own in ((1.0, False), (self.backbone_rate, True))
+                if (some := [p for p in group["params"] if (id(p) in slow) is own])
+            ]
+        return torch.optim.AdamW(groups, lr=rate)
 
     def descend(self, optimizer: torch.optim.Optimizer, loss: Tensor, batch_index: int) -> None:
         """Take one optimiser's part of a training step, in manual optimisation.

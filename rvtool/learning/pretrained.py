@@ -11,13 +11,16 @@ from rvtool.errors import ConfigError
 from rvtool.learning.config import ModelConfig
 
 if TYPE_CHECKING:  # torch stays out: a plugin's light module takes `PretrainedConfig` from here
+    from collections.abc import Mapping
+
     from torch import Tensor
     from torchvision.models import WeightsEnum
 
     from rvtool.learning.classifier import Classifier
+    from rvtool.learning.model import Model
 
 LEAST = 0.5
-"""Part of the weights of a network's convolutions that a file must fill; with less it is of another network."""
+"""Part of a model's backbone that given weights must fill; with less they are of another network."""
 
 
 class PretrainedConfig(ModelConfig):
@@ -66,24 +69,53 @@ def load_pretrained(model: Classifier, weights: str, published: WeightsEnum) -> 
     if weights == "none":
         return ""
     path = _cached(published) if weights == "imagenet" else Path(weights)
-    network = model.network
-    own = {name: value for name, value in network.state_dict().items() if not name.startswith(f"{model.head}.")}
-    dense = model.head.partition(".")[0]  # the layers after the convolutions, whose sizes are for everyone to choose
-    body = [name for name in own if not name.startswith(f"{dense}.")]
-    given = {name.removeprefix("network."): value for name, value in _read(path).items()}  # as a run names them
-    stem = next(f"{name}.weight" for name, layer in network.named_modules() if isinstance(layer, nn.Conv2d))
-    if stem in given and given[stem].ndim == own[stem].ndim:
-        given[stem] = _with_channels(given[stem], own[stem].shape[1])
+    given = {f"network.{name.removeprefix('network.')}": value for name, value in _read(path).items()}
+    layers = model.network.named_modules()
+    stem, layer = next((f"network.{name}.weight", layer) for name, layer in layers if isinstance(layer, nn.Conv2d))
+    if stem in given and given[stem].ndim == layer.weight.ndim:
+        given[stem] = _with_channels(given[stem], layer.weight.shape[1])
+    return take_weights(model, given, str(path))
+
+
+def take_weights(model: Model, given: Mapping[str, Tensor], where: str, *, head: bool = False) -> str:
+    """Begin a model with weights that another training made, where a finite one of the same name and shape is given.
+
+    Parameters
+    ----------
+    given
+        Weights by the names that `model` has for them.
+    where
+        What to call their origin.
+    head
+        Whether the layer that makes a classifier's logits is taken too: only where it was for the same classes.
+
+    Returns
+    -------
+    One line that says what was taken.
+
+    Raises
+    ------
+    ConfigError
+        The model has no backbone, or less than half of its weights are given.
+    """
+    own = model.state_dict()
+    if not head:
+        own = {name: value for name, value in own.items() if not name.startswith(model.head_name)}
+    parts = {id(layer) for layer in model.backbone}
+    prefixes = tuple(f"{name}." for name, layer in model.named_modules() if id(layer) in parts)
+    body = [name for name in own if name.startswith(prefixes)] if prefixes else []
+    if not body:
+        raise ConfigError(f"{type(model).__name__} names no backbone, so it cannot begin with the weights of {where}.")
     fitting = {name: v for name, v in given.items() if name in own and v.shape == own[name].shape and _is_finite(v)}
     part = sum(own[name].numel() for name in body if name in fitting) / sum(own[name].numel() for name in body)
     if part < LEAST:
         missing = next(name for name in body if name not in fitting)
         raise ConfigError(
-            f"{path} has {part:.0%} of the convolutions' weights of this network ('{missing}' is missing, of another "
-            "shape or not finite); choose the model and the settings that it was made with, or other --weights."
+            f"{where} has {part:.0%} of the weights of this model's backbone ('{missing}' is missing, of another shape "
+            "or not finite); choose the model and the settings that it was made with, or other weights."
         )
-    network.load_state_dict(fitting, strict=False)
-    return f"begins with {part:.1%} of the convolutions' weights from {path}"
+    model.load_state_dict(fitting, strict=False)
+    return f"begins with {part:.1%} of the backbone's weights from {where}"
 
 
 def _cached(published: WeightsEnum) -> Path:

@@ -10,7 +10,7 @@ from typing import Any
 
 from rvtool.data.files import write_bytes
 from rvtool.report.figures import DPI
-from rvtool.report.scores import METRICS
+from rvtool.report.scores import METRICS, Metric
 from rvtool.report.tables import arrow, number, span
 
 CSS_DPI = 96
@@ -101,23 +101,25 @@ def write_page(path: Path, title: str, lead: str, parts: Sequence[str], footer: 
     write_bytes(path, page.encode())
 
 
-def metrics_section(metrics: Mapping[str, Any]) -> Markup:
-    """Every figure of `rvtool.report.classification.judge`, with what exactly it is."""
+def metrics_section(
+    metrics: Mapping[str, Any],
+    kinds: Mapping[str, Metric] = METRICS,
+    baseline: str = "Majority class",
+    meaning: str = "The baseline answers every image with the shares of the classes in the training split.",
+) -> Markup:
+    """Every figure of some kinds of metric, with what exactly it is, beside a baseline."""
     rows = []
-    for name, metric in METRICS.items():
+    for name, metric in kinds.items():
         row = metrics[name]
-        title = Markup(f"{escape(arrow(name))}<small>{escape(metric.definition)}</small>")
+        title = Markup(f"{escape(arrow(metric))}<small>{escape(metric.definition)}</small>")
         rows.append((title, number(row["value"]), span(row["low"], row["high"]), number(row["baseline"])))
     grouped = (
         f" of {metrics['groups']} sky groups, which are resampled whole"
         if metrics["groups"] < metrics["images"]
         else ""
     )
-    note = (
-        f"{metrics['images']} images{grouped}. Intervals are bootstrap percentiles. The baseline answers every image"
-        " with the shares of the classes in the training split."
-    )
-    heads = ("Metric", "Value", "95 % interval", "Majority class")
+    note = f"{metrics['images']} images{grouped}. Intervals are bootstrap percentiles. {meaning}"
+    heads = ("Metric", "Value", "95 % interval", baseline)
     return section("How well it answers", Markup(f"<p>{escape(note)}</p>"), table(heads, rows))
 
 
@@ -139,6 +141,7 @@ def sets_section(sets: Mapping[str, Any]) -> Markup:
     rows = [
         ("Asked to hold the true class", f"{sets['asked']:.0%}"),
         ("Hold it", f"{sets['covered']:.1%} (95 % interval {sets['low']:.1%} to {sets['high']:.1%})"),
+        *((f"Hold it, of {name} images", f"{covered:.1%}") for name, covered in sets.get("classes", {}).items()),
         ("Classes in a set, mean", f"{sets['mean_classes']:.2f}"),
         ("Sets of one class", f"{sets['single']:.0%}"),
         ("Validation images that they rest on", str(sets["validation_images"])),
@@ -181,7 +184,7 @@ def comparison_section(comparison: Mapping[str, Any], first: str, second: str) -
     for name in METRICS:
         row = comparison["metrics"][name]
         values = (number(row["first"]), number(row["second"]), number(row["difference"], sign=True))
-        rows.append((arrow(name), *values, span(row["low"], row["high"], sign=True)))
+        rows.append((arrow(METRICS[name]), *values, span(row["low"], row["high"], sign=True)))
     test = comparison["mcnemar"]
     note = (
         f"On {comparison['images']} images that both answered, only {first} was right on {test['only_first_right']}"

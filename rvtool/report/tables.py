@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rvtool.data.files import write_bytes
-from rvtool.report.scores import METRICS
+from rvtool.report.scores import METRICS, Metric
 
 UNDEFINED = "–"
 
@@ -38,35 +38,36 @@ def span(low: float | None, high: float | None, sign: bool = False) -> str:
     return UNDEFINED if low is None or high is None else f"{number(low, sign)} … {number(high, sign)}"
 
 
-def arrow(name: str) -> str:
+def arrow(metric: Metric) -> str:
     """Return a metric's title with the better direction."""
-    metric = METRICS[name]
     return f"{metric.title} {'↑' if metric.higher_is_better else '↓'}"
 
 
-def metrics_table(metrics: Mapping[str, Any], title: str) -> Table:
-    """Tabulate what `rvtool.report.classification.judge` found, beside the majority-class baseline."""
+def metrics_table(
+    metrics: Mapping[str, Any], title: str, kinds: Mapping[str, Metric] = METRICS, baseline: str = "majority class"
+) -> Table:
+    """Tabulate what was found of some kinds of metric, beside a baseline."""
     groups = f", {metrics['groups']} sky groups" if metrics["groups"] != metrics["images"] else ""
     table = Table(title=Text(f"{title}: {metrics['images']} images{groups}"), title_justify="left")
-    for heading in ("metric", "value", "95 % interval", "majority class"):
+    for heading in ("metric", "value", "95 % interval", baseline):
         table.add_column(heading, justify="left" if heading == "metric" else "right")
-    for name in METRICS:
+    for name, metric in kinds.items():
         row = metrics[name]
         table.add_row(
-            arrow(name),
+            arrow(metric),
             number(row["value"]),
             span(row["low"], row["high"]),
             number(row["baseline"]),
-            style=_style(name, row),
+            style=_style(metric, row),
         )
     return table
 
 
-def _style(name: str, row: Mapping[str, Any]) -> str | None:
+def _style(metric: Metric, row: Mapping[str, Any]) -> str | None:
     """Mark a figure that is worse than the baseline's; calibration is not compared, as a constant answer has it."""
-    if name == "ece" or row["value"] is None or row["baseline"] is None:
+    if metric.is_biased or row["value"] is None or row["baseline"] is None:
         return None
-    worse = row["value"] < row["baseline"] if METRICS[name].higher_is_better else row["value"] > row["baseline"]
+    worse = row["value"] < row["baseline"] if metric.higher_is_better else row["value"] > row["baseline"]
     return "red" if worse else None
 
 
@@ -102,7 +103,11 @@ def class_table(metrics: Mapping[str, Any]) -> Table:
     return table
 
 
-def runs_table(runs: Mapping[str, Mapping[str, Any]], over_runs: Mapping[str, Mapping[str, float | None]]) -> Table:
+def runs_table(
+    runs: Mapping[str, Mapping[str, Any]],
+    over_runs: Mapping[str, Mapping[str, float | None]],
+    kinds: Mapping[str, Metric] = METRICS,
+) -> Table:
     """Tabulate several runs side by side, the best value of each metric in bold, and the mean of all.
 
     Parameters
@@ -114,16 +119,16 @@ def runs_table(runs: Mapping[str, Mapping[str, Any]], over_runs: Mapping[str, Ma
     """
     table = Table(title="runs", title_justify="left")
     table.add_column("run")
-    for name in METRICS:
-        table.add_column(arrow(name), justify="right")
+    for metric in kinds.values():
+        table.add_column(arrow(metric), justify="right")
     table.add_column("images", justify="right")
     best = {}
-    for name, metric in METRICS.items():
+    for name, metric in kinds.items():
         known = [run[name]["value"] for run in runs.values() if run[name]["value"] is not None]
         best[name] = (max(known) if metric.higher_is_better else min(known)) if known else None
     for title, run in runs.items():
         cells = []
-        for name in METRICS:
+        for name in kinds:
             value = run[name]["value"]
             top = value is not None and value == best[name]
             cells.append(Text(number(value), style="bold" if top else ""))
@@ -155,7 +160,7 @@ def comparison_table(comparison: Mapping[str, Any], first: str, second: str) -> 
         row = comparison["metrics"][name]
         clear = row["low"] is not None and (row["low"] > 0 or row["high"] < 0)
         table.add_row(
-            arrow(name),
+            arrow(METRICS[name]),
             number(row["first"]),
             number(row["second"]),
             Text(number(row["difference"], sign=True), style="bold" if clear else ""),

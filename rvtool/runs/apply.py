@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from rvtool.errors import ConfigError
-from rvtool.runs.calibration import Calibration, together
+from rvtool.runs.calibration import Calibration, Prior, together
 
 if TYPE_CHECKING:
     from rvtool.kinds import Batch, Side
@@ -54,8 +54,20 @@ def check_classifies(run: Run) -> None:
         )
 
 
+def check_answers(run: Run) -> None:
+    """Refuse a run that neither classifies nor estimates a number.
+
+    Raises
+    ------
+    ConfigError
+        The run's model is made for something else.
+    """
+    if run.task != "regression":
+        check_classifies(run)
+
+
 def check_alike(runs: Sequence[Run]) -> None:
-    """Refuse an ensemble whose members know different classes.
+    """Refuse an ensemble whose members learnt different things.
 
     Raises
     ------
@@ -63,6 +75,8 @@ def check_alike(runs: Sequence[Run]) -> None:
         Two of them differ.
     """
     for run in runs[1:]:
+        if run.task != runs[0].task or (not run.data.classes and run.data.label_column != runs[0].data.label_column):
+            raise ConfigError(f"{runs[0].name} and {run.name} answer different questions and make no ensemble.")
         if run.data.classes != runs[0].data.classes:
             raise ConfigError(f"{runs[0].name} and {run.name} know different classes and make no ensemble.")
 
@@ -86,17 +100,28 @@ class Asking:
         up and no left; a model that gives the same answer to all of them is asked once.
     dropout_passes
         How often each image is asked with dropout on (Gal & Ghahramani 2016, arXiv:1506.02142); 0: once, without.
+    seed
+        Of what is dropped.
     """
 
     symmetries: bool = True
     dropout_passes: int = 0
+    seed: int = 0
 
 
 @dataclass(frozen=True)
 class Said:
-    """What a classifier said of images: probabilities ``(N, K)``, and its features ``(N, F)`` where it shows them."""
+    """What a model said of images.
 
-    probabilities: np.ndarray
+    Attributes
+    ----------
+    answers
+        A classifier's probabilities ``(N, K)``, or a regressor's estimates and standard deviations ``(N, 2)``.
+    features
+        ``(N, F)``; None where the model shows none.
+    """
+
+    answers: np.ndarray
     features: np.ndarray | None
 
 
@@ -112,8 +137,8 @@ def ask(run: Run, batches: Iterable[Batch], asking: Asking, moved: Callable[[int
 
     Returns
     -------
-    Probabilities in the order of ``run.data.classes``, not yet calibrated; double precision. Dropout falls alike in
-    every call of the same batches.
+    Answers, a classifier's in the order of ``run.data.classes``, not yet calibrated; double precision. Dropout falls
+    alike in every call of the same batches.
 
     Raises
     ------
@@ -127,11 +152,11 @@ def ask(run: Run, batches: Iterable[Batch], asking: Asking, moved: Callable[[int
         dropping = []
     elif not dropping:
         raise ConfigError(f"{run.name} has no dropout, so passes with dropout say nothing; leave them out.")
-    answers, seen = [np.empty((0, len(run.data.classes)))], []
+    answers, seen = [np.empty((0, len(run.data.classes) or 2))], []
     done = 0
     with torch.inference_mode(), torch.random.fork_rng(enabled=bool(dropping)):
         if dropping:
-            torch.manual_seed(0)
+            torch.manual_seed(asking.seed)
         for batch in batches:
             views = list(symmetries(batch)) if around else [batch]
             for module in dropping:
@@ -140,7 +165,8 @@ def ask(run: Run, batches: Iterable[Batch], asking: Asking, moved: Callable[[int
             for module in dropping:
                 module.eval()
             answers.append(torch.stack([one[0] for one in told]).mean(dim=0).cpu().numpy())
-            features = [one[1] for one in told if one[1] is not None]
+            whole = [_examine(model, view) for view in views] if dropping else told  # distances are of all features
+            features = [one[1] for one in whole if one[1] is not None]
             if features:
                 seen.append(torch.stack(features).mean(dim=0).cpu().numpy())
             done += len(answers[-1])
@@ -155,8 +181,8 @@ def turns(run: Run, symmetries: bool) -> bool:
 
 def _examine(model: Any, batch: Batch) -> tuple[Tensor, Tensor | None]:
     if hasattr(model, "examine"):
-        probabilities, features = model.examine(batch)
-        return probabilities.double(), features.double()
+        answers, features = model.examine(batch)
+        return answers.double(), features.double()
     return model.predict(batch).double(), None
 
 
@@ -200,19 +226,20 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Jury:
-    """One classifier, or the members of an ensemble."""
+    """One classifier, or the members of an ensemble, and whose shares of the classes their answers rest on."""
 
     runs: Sequence[Run]
+    prior: Prior = "model"
 
     @cached_property
     def calibration(self) -> Calibration | None:
-        """That of their mean answers; None where a run keeps none, or no image validated them all."""
+        """That of their mean answers; None where a run keeps none, or too few images validated them all."""
         kept = [run.calibration for run in self.runs]
-        return together([one for one in kept if one is not None]) if None not in kept else None
+        return together([one for one in kept if one is not None], self.prior) if None not in kept else None
 
     def conclude(self, said: Sequence[Said]) -> Verdict:
         """Put together what the members said of the same images."""
-        mean = np.mean([one.probabilities for one in said], axis=0)
+        mean = np.mean([one.answers for one in said], axis=0)
         distances = [
             run.familiar.distance(one.features)
             for run, one in zip(self.runs, said, strict=True)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from rvtool.data.batches import Material
 
 FILE = "splits.parquet"
+SAME_PLACE_ARCSEC = 1.0
 SEEN_FIRST = ("test", "val", "train")  # where two images are equal, the split that has seen most counts
 
 
@@ -45,6 +46,25 @@ class Known:
     def splits_of(self, material: Material) -> np.ndarray:
         """Return the split that the run gave each row of a dataset; ``""`` for images that it did not know."""
         return np.array([self.by_content.get(content, "") for content in contents(material)], dtype=object)
+
+    def trained_on(self, material: Material) -> np.ndarray:
+        """Tell of each row of a dataset whether the run was trained on it: by content, or by its place on the sky.
+
+        Content is compared as both models see it, and is another where they see other crops.
+        """
+        seen: np.ndarray = self.splits_of(material) == "train"
+        ra, dec = self.places("train")
+        dataset = material.dataset
+        if not ra.size or "ra_deg" not in dataset or "dec_deg" not in dataset:
+            return seen
+        from astropy.coordinates import SkyCoord
+
+        here = np.stack([dataset.column(name).astype(float) for name in ("ra_deg", "dec_deg")])
+        placed = np.flatnonzero(np.isfinite(here).all(axis=0))
+        if placed.size:
+            apart = SkyCoord(*here[:, placed], unit="deg").match_to_catalog_sky(SkyCoord(ra, dec, unit="deg"))[1]
+            seen[placed[apart.arcsec < SAME_PLACE_ARCSEC]] = True
+        return seen
 
     def places(self, *splits: str) -> tuple[np.ndarray, np.ndarray]:
         """Return right ascensions and declinations, degrees, of the images of some splits that have a position."""

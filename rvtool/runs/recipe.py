@@ -2,7 +2,8 @@
 
 Top-level plain values are names for use in strings (``"{out}/sim"``); a table named like a verb holds defaults for
 its stages; ``[kind.component]`` holds a component's settings; each ``[[stage]]`` names a ``verb`` and, beside it, what
-one would give the command line, the component's own settings among them.
+one would give the command line, the component's own settings among them. ``[sweep]`` has the recipe done with many
+values (`rvtool.runs.sweep`).
 """
 
 from __future__ import annotations
@@ -103,14 +104,14 @@ def stages_of(recipe: Mapping[str, Any], overrides: Mapping[str, Any]) -> list[S
                 raise ConfigError(f"'{key}' is a stage, which takes settings and no value; write {key}.SETTING=VALUE.")
             del of_stages[key]  # a word of the same name
     over = _checked({key: value for key, value in overrides.items() if key not in of_stages})
-    tree = _merge(_checked(recipe), {key: value for key, value in over.items() if key not in VERBS})
+    tree = merge(_checked(recipe), {key: value for key, value in over.items() if key not in VERBS})
     words = _words(tree)
     stages = []
     for name, row in zip(names, _rows(recipe), strict=True):
         named = verb(str(row.get("verb", "")))
         merged = dict(tree.get(named.name, {}))
         for above in (row, over.get(named.name, {}), of_stages.get(name, {})):
-            merged = _merge(merged, _named(above))
+            merged = merge(merged, _named(above))
         merged.pop("verb"), merged.pop("name", None)
         stages.append(Stage(name, named.name, settings_of(named.name, _fill(merged, words), tree)))
     return stages
@@ -121,7 +122,7 @@ def settings_with(verb_name: str, recipe: Mapping[str, Any], given: Mapping[str,
     tree = _checked(recipe)
     said = said_of(verb_name, recipe)
     below = {key: _fill(value, _words(tree)) for key, value in said.items() if key not in given or key == "set"}
-    return settings_of(verb_name, _merge(below, _named(given)), tree)
+    return settings_of(verb_name, merge(below, _named(given)), tree)
 
 
 def said_of(verb_name: str, recipe: Mapping[str, Any]) -> dict[str, Any]:
@@ -152,14 +153,14 @@ def _rows(recipe: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _checked(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a recipe without its stages, with ``_`` in every setting's name.
+    """Return a recipe without its stages and its sweep, with ``_`` in every setting's name.
 
     Raises
     ------
     ConfigError
         A table is unknown, or something else stands where a table should.
     """
-    tree = {key: value for key, value in recipe.items() if key != "stage"}
+    tree = {key: value for key, value in recipe.items() if key not in ("stage", "sweep")}
     for key, value in tree.items():
         if key in VERBS or key in plugins.KINDS:
             path = f"{key}.SETTING" if key in VERBS else f"{key}.NAME.SETTING"
@@ -168,7 +169,7 @@ def _checked(recipe: Mapping[str, Any]) -> dict[str, Any]:
                 raise ConfigError(f"'{key}' of a recipe holds settings and is no value itself; write {path}=VALUE.")
             tree[key] = _named(value) if key in VERBS else {name: _named(part) for name, part in value.items()}
         elif isinstance(value, dict):
-            raise unknown("table of a recipe", key, [*VERBS, *plugins.KINDS, "stage"])
+            raise unknown("table of a recipe", key, [*VERBS, *plugins.KINDS, "stage", "sweep"])
     return tree
 
 
@@ -222,7 +223,7 @@ def settings_of(verb_name: str, given: Mapping[str, Any], tables: Mapping[str, A
             component.configure(config)
             own["config"], rest = config, {}
     if "set" in model.model_fields:
-        own["set"] = _merge(_nested(named.nested, tables, own), own.get("set", {}))
+        own["set"] = merge(_nested(named.nested, tables, own), own.get("set", {}))
     return validate(model, {**own, **rest}, f"'{verb_name}'")
 
 
@@ -245,11 +246,12 @@ def _nested(kinds: Sequence[tuple[str, str]], tables: Mapping[str, Any], own: Ma
     return nested
 
 
-def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Lay nested tables over others; what is above wins."""
     merged = dict(below)
     for key, value in above.items():
         both = isinstance(value, dict) and isinstance(merged.get(key), dict)
-        merged[key] = _merge(merged[key], value) if both else value
+        merged[key] = merge(merged[key], value) if both else value
     return merged
 
 

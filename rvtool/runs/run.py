@@ -16,11 +16,14 @@ from rvtool.errors import DataError
 from rvtool.kinds import Batch, Beam, DataInfo, Side
 
 if TYPE_CHECKING:
+    import torch
+
     from rvtool.data.batches import Material, Prepare
     from rvtool.data.fits import Image
     from rvtool.data.stretch import FittedStretch
     from rvtool.runs.calibration import Calibration
     from rvtool.runs.familiar import Familiar
+    from rvtool.runs.intervals import Intervals
     from rvtool.runs.known import Known
 
 
@@ -58,6 +61,11 @@ class Run:
         """The folder's name, by which people know the run."""
         return self.path.name
 
+    @property
+    def task(self) -> str:
+        """What the model has learnt: ``"classification"``, ``"regression"``, ..."""
+        return str(self.record.get("task", "classification"))
+
     @cached_property
     def data(self) -> DataInfo:
         """What the model was told of its data."""
@@ -86,29 +94,45 @@ class Run:
         return Prepare(self.stretch, self.target_stretch)
 
     @cached_property
+    def weights(self) -> dict[str, torch.Tensor]:
+        """The trained (averaged) weights by their names in the model.
+
+        Raises
+        ------
+        DataError
+            The run has no weights yet, or their file is damaged.
+        """
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        path = self.path / "model.safetensors"
+        if not path.exists():
+            raise DataError(
+                f"{self.path} has no trained weights (status: {self.record.get('status')}); "
+                f"finish it with 'rvtool train --resume {self.path}'."
+            )
+        try:
+            return load_file(path)
+        except (SafetensorError, OSError) as error:
+            raise DataError(f"{path} is damaged ({error}); train again.") from error
+
+    @cached_property
     def model(self) -> Any:
-        """The trained model (an `rvtool.learning.Model` with its averaged weights), on the CPU, in eval mode.
+        """The trained model (an `rvtool.learning.Model`), on the CPU, in eval mode.
 
         Raises
         ------
         DataError
             The run has no weights yet, or they do not fit the installed model.
         """
-        from safetensors.torch import load_file
-
-        weights = self.path / "model.safetensors"
-        if not weights.exists():
-            raise DataError(
-                f"{self.path} has no trained weights (status: {self.record.get('status')}); "
-                f"finish it with 'rvtool train --resume {self.path}'."
-            )
+        weights = self.weights
         model = build_model(self.record, self.data)
         try:
-            model.load_state_dict(load_file(weights))
-        except (RuntimeError, OSError) as error:
+            model.load_state_dict(weights)
+        except RuntimeError as error:
             raise DataError(
-                f"{weights} does not fit the installed model '{self.record['model']}'; the run was made with "
-                f"{self.record.get('model_version', 'another version')}."
+                f"The weights of {self.path} do not fit the installed model '{self.record['model']}'; the run was made "
+                f"with {self.record.get('model_version', 'another version')}."
             ) from error
         return model.eval()
 
@@ -127,6 +151,13 @@ class Run:
         return read_calibration(self.path, self.data.classes)
 
     @cached_property
+    def intervals(self) -> Intervals | None:
+        """A regressor's answers on its validation images; None where it has kept none."""
+        from rvtool.runs.intervals import read_intervals
+
+        return read_intervals(self.path, self.model.likelihood.limits)
+
+    @cached_property
     def familiar(self) -> Familiar | None:
         """Where a classifier's training images lie; None where it has not kept it."""
         from rvtool.runs.familiar import read_familiar
@@ -135,6 +166,8 @@ class Run:
 
     def raw(self, image: Image) -> Batch:
         """Bring an image to the size that the model was trained on, as training did: one image of a raw batch.
+
+        A grey picture that was saved in colours is taken for what it shows by a model of one channel.
 
         Raises
         ------
@@ -147,11 +180,14 @@ class Run:
         from rvtool.data.stretch import cut, fit_to
 
         side, stretch = self.data.image, self.stretch.settings
+        if side.channels == 1:
+            image = image.in_grey()
         have, want = image.data.shape, (side.channels, side.height, side.width)
-        if have[0] != want[0] or (not stretch.crop and have != want):
+        if have[0] != want[0]:
+            raise DataError(f"{image.path} has {have[0]} channels, and {self.name} was trained on {want[0]}.")
+        if not stretch.crop and have != want:
             raise DataError(
-                f"{image.path} has {have[0]} channels of {have[2]}x{have[1]} px, and the model was trained on"
-                f" {want[0]} of {want[2]}x{want[1]} px."
+                f"{image.path} has {have[2]}x{have[1]} px, and {self.name} was trained on {want[2]}x{want[1]} px."
             )
         height, width = (stretch.crop, stretch.crop) if stretch.crop else want[1:]
         middle = fit_to(image.data, min(height, have[1]), min(width, have[2]))  # a large map is not copied whole
@@ -185,6 +221,7 @@ class Run:
         material = prepare(
             dataset,
             label_column=column if column and column in dataset else None,
+            numbers=self.task == "regression",
             classes=self.data.classes,
             crop=self.stretch.settings.crop,
             resize=self.stretch.settings.resize,
@@ -200,10 +237,10 @@ class Run:
 
 def build_model(record: dict[str, Any], data: DataInfo) -> Any:
     """Build a run's model with fresh weights: the component by its name, its settings, its losses."""
-    from rvtool.learning import compose
+    from rvtool.learning import compose, for_task
 
     component = plugins.component("model", record["model"])
-    target = component.load()
+    target = for_task(component.load(), record.get("task", ""))
     settings = record["settings"].get("set", {}).get("loss", {})
     losses = compose(record["losses"], target.roles, settings, data, partial(plugins.component, "loss"))
     return target(component.configure(record["config"]), data, losses)
@@ -224,7 +261,7 @@ def load_run(name: str | Path) -> Run:
         There is no such run, or its record is damaged.
     """
     named = {"latest": _latest, "default": lambda: DEFAULT}
-    path = named[str(name)]() if str(name) in named else Path(name)
+    path = named[name]() if isinstance(name, str) and name in named else Path(name)
     if not path.is_dir() and (runs_folder() / path).is_dir():
         path = runs_folder() / path
     if not (path / "run.json").exists():
@@ -240,7 +277,7 @@ def load_run(name: str | Path) -> Run:
 
 def is_run(name: str | Path) -> bool:
     """Tell whether a name that could be a component's is a run's folder instead."""
-    return str(name) in ("latest", "default") or (Path(name) / "run.json").exists()
+    return name in ("latest", "default") or (Path(name) / "run.json").exists()
 
 
 def _latest() -> Path:
@@ -270,7 +307,9 @@ def read_data_info(stored: dict[str, Any]) -> DataInfo:
     return DataInfo(
         image,
         side(stored["target"]),
-        stored["label_column"],
-        tuple(stored["classes"]),
-        tuple(stored["class_counts"]),
+        **{
+            **{name: value for name, value in stored.items() if name not in ("image", "target")},
+            "classes": tuple(stored["classes"]),
+            "class_counts": tuple(stored["class_counts"]),
+        },
     )

@@ -74,10 +74,11 @@ class Ledger:
                 raise DataError(f"{self.out} exists and was not made by this recipe; move it or choose another 'out'.")
             begun = self.record.get("status") == "begun"
             same = self.record.get("fingerprint") == self.fingerprint
-            telling = self.out / GOES_ON.get(self.stage.verb, "nothing")
+            searches = bool(getattr(settings, "search", 0))  # a search goes on by its own settings, as the others do
+            telling = self.out / ("search.sqlite" if searches else GOES_ON.get(self.stage.verb, "nothing"))
             if begun and same and self.out.is_dir() and telling.exists():
                 console.print(f"going on with {self.out}", markup=False, highlight=False, soft_wrap=True)
-                if self.stage.verb == "train":  # the others go on by their own settings
+                if self.stage.verb == "train" and not searches:
                     settings = type(settings)(resume=self.out)
             else:
                 self._move_aside("it was interrupted" if begun and same else "settings or inputs have changed", console)

@@ -43,6 +43,8 @@ def check_loss(
     context = LossContext(batch, physical=batch)
     if role == "adversarial":
         _check_adversarial(name, loss)
+    elif role == "regression":
+        _check_likelihood(name, loss, context)
     elif role == "classification":
         _check_labels(name, loss, batch["label"], len(data.classes), context)
     else:
@@ -90,6 +92,22 @@ def _check_labels(name: str, loss: nn.Module, label: Tensor, classes: int, conte
         "(B, K) where augmenters mix images."
     )
     _value(name, lambda logits: loss(logits, 0.7 * hot + 0.3 * hot.roll(1, 1), context), better)
+
+
+def _check_likelihood(name: str, loss: nn.Module, context: LossContext) -> None:
+    outputs = getattr(loss, "outputs", None)
+    assert isinstance(outputs, int) and outputs > 0, f"{name} needs 'outputs', how many numbers a network gives it."
+    assert callable(getattr(loss, "answer", None)), f"{name} needs answer(prediction) -> estimate and deviation (B, 2)."
+    count = len(context.batch["image"])
+    limits = getattr(loss, "limits", None)
+    assert limits is not None and limits[0] < limits[1], f"{name} needs 'limits', the least and the largest label."
+    told = loss.answer(_noise((count, outputs)))  # type: ignore[operator]
+    assert told.shape == (count, 2) and told.isfinite().all() and (told[:, 1] > 0).all(), (
+        f"{name}: answer(prediction) gives {tuple(told.shape)}; an estimate and a standard deviation above 0 are due."
+    )
+    truth, numbers = told[:, 0].detach(), _noise((count, outputs))
+    moved = -numbers
+    _check_order(name, lambda prediction: loss(prediction, truth, context), lambda: numbers, lambda: moved)
 
 
 def _check_adversarial(name: str, loss: nn.Module) -> None:

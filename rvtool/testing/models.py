@@ -221,7 +221,7 @@ def _check_round_trip(name: str, model: Model, fresh: Model, batch: Batch) -> No
             f"{name}: {what} answers otherwise after its weights were stored and read back; everything learnt or "
             "measured must be a parameter or a buffer."
         )
-    assert expected, f"{name} can do nothing once trained; offer predict, sample, or encode and decode."
+    assert expected, f"{name} can do nothing once trained; offer predict, features, sample, or encode and decode."
 
 
 @torch.no_grad()
@@ -233,4 +233,6 @@ def _answers(model: Model, batch: Batch) -> dict[str, Tensor]:
         answers["sample"] = model.sample(torch.arange(2), 0, torch.device("cpu"))
     if isinstance(model, Autoencodes):
         answers["decode(encode)"] = model.decode(model.encode(batch["image"]))
+    if callable(getattr(model, "features", None)):
+        answers["features"] = model.features(batch)  # type: ignore[operator]
     return answers

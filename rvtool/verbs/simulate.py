@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from rvtool.kinds import Side, Simulator
 
-SIDES = ("image", "target")
-NO_PARAMETERS = (*SIDES, "label", "mask", "target_mask", "index")  # what else of a batch is no column
+SIDES = {"image": "mask", "target": "target_mask"}
+NO_PARAMETERS = (*SIDES, *SIDES.values(), "label", "index")  # what else of a batch is no column
 
 
 class Settings(Config):
@@ -213,7 +213,10 @@ def _write_cube(job: Job, simulator: Simulator, cube: int) -> dict[str, Any]:
         some = torch.tensor(indices[first : first + settings.batch_size], dtype=torch.int64)
         batch = simulator.simulate(some, settings.seed, torch.device(job.device))
         for name, cubed in planes.items():
-            cubed[first : first + len(some)] = batch[name][:, 0].cpu().numpy()  # (B, 1, H, W) -> (B, H, W)
+            pixels = batch[name]
+            if (mask := batch.get(SIDES[name])) is not None:
+                pixels = torch.where(mask, pixels, torch.nan)  # what FITS says of an unknown pixel
+            cubed[first : first + len(some)] = pixels[:, 0].cpu().numpy()  # (B, 1, H, W) -> (B, H, W)
         for name, values in batch.items():
             if name == "label" or name not in NO_PARAMETERS:
                 columns.setdefault(name, []).append(values.cpu().numpy())
@@ -226,8 +229,9 @@ def _write_cube(job: Job, simulator: Simulator, cube: int) -> dict[str, Any]:
         rows |= {f"{prefix}path": [path] * len(indices), f"{prefix}plane": np.arange(len(indices))}
     rows["group"] = np.array(indices)
     whole = {name: np.concatenate(parts) for name, parts in columns.items()}
-    if simulator.info.classes:
-        rows["label"] = [simulator.info.classes[number] for number in whole.pop("label")]
+    words = {**({"label": simulator.info.classes} if simulator.info.classes else {}), **simulator.info.words}
+    for name, meanings in words.items():
+        rows[name] = [meanings[number] for number in whole.pop(name)]
     return {**rows, **whole}
 
 
@@ -249,7 +253,7 @@ def _sides(simulator: Simulator) -> dict[str, Side]:
 
 
 def _fits(cube: np.ndarray, side: Side) -> bytes:
-    """Pack a cube ``(N, H, W)`` as FITS, with unit, beam and pixel scale; it has no place on the sky."""
+    """Pack a cube ``(N, H, W)`` as FITS, with unit, beam and what its axes are; it has no place on the sky."""
     import io
 
     from astropy.io import fits
@@ -262,6 +266,13 @@ def _fits(cube: np.ndarray, side: Side) -> bytes:
     if side.pixel_arcsec is not None:
         for axis in (1, 2):
             header[f"CDELT{axis}"], header[f"CUNIT{axis}"] = side.pixel_arcsec, "arcsec"
+    if side.sample_s is not None:
+        header["TIMESYS"] = ("LOCAL", "simulated: seconds since the beginning")
+        header["CTYPE1"], header["CUNIT1"], header["CDELT1"] = "TIME", "s", side.sample_s
+        header["CRPIX1"], header["CRVAL1"] = 0.5, 0.0
+    if side.centre_mhz is not None and side.channel_mhz is not None:
+        header["CTYPE2"], header["CUNIT2"], header["CDELT2"] = "FREQ", "Hz", side.channel_mhz * 1e6
+        header["CRPIX2"], header["CRVAL2"] = (side.height + 1) / 2, side.centre_mhz * 1e6
     header["ORIGIN"] = ("rvtool simulate", "simulated: no position on the sky")
     stream = io.BytesIO()
     fits.PrimaryHDU(cube, header).writeto(stream)

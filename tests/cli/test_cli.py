@@ -89,7 +89,10 @@ def test_options_come_from_the_configs(args, own, verbs):
         (("evaluate", "nowhere"), "nowhere is no run"),
         (("train", "alhassan-cnn", "--set", "loss.focal"), "dotted.key=value"),
         (("train", "--recipe", "nowhere.toml"), "nowhere.toml cannot be read"),
-        (("simulate", "run"), "run is a run of 'alhassan-cnn', which makes no images; name a simulator (radio-galaxy"),
+        (
+            ("simulate", "run"),
+            "run is a run of 'alhassan-cnn', which makes no images; name a simulator (dynamic-spectrum, radio-galaxy",
+        ),
         (("compress", "x.fits", "--codec", "run"), "run is a run of 'alhassan-cnn', which is no autoencoder; name a"),
     ],
 )

@@ -39,7 +39,7 @@ def test_a_grey_image_gives_the_response_that_it_gave_in_colour(colour, colours)
     network, path = colour
     model = build(colours=colours, weights=str(path))
     fresh = [value.clone() for value in model.network.classifier[6].parameters()]
-    assert model.start() == f"begins with 100.0% of the convolutions' weights from {path}"
+    assert model.start() == f"begins with 100.0% of the backbone's weights from {path}"
     grey = torch.randn(2, 1, 16, 16)
     theirs = network.classifier[:6](network.features(grey.expand(-1, 3, -1, -1)).mean((2, 3)))
     mine = model.features({"image": grey.expand(-1, colours, -1, -1)})
@@ -83,7 +83,7 @@ def test_imagenet_is_taken_from_the_cache_and_never_fetched(colour, tmp_path, mo
         ({"epoch": object}, "cannot be read as weights"),
         (
             {"classifier.0.weight": torch.zeros(8, 8)},
-            "has 0% of the convolutions' weights .*'features.0.weight' is missing",
+            "has 0% of the weights of this model's backbone .*'network.features.0.weight' is missing",
         ),
     ],
 )

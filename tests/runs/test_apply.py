@@ -54,7 +54,7 @@ def test_the_answer_is_the_mean_over_the_views():
     given = batch()
     said = ask(run_of(Model()), [given], Asking())
     corners = given["image"][:, 0, [0, 0, 2, 2], [0, 2, 0, 2]].double()  # each is first in two of the eight views
-    np.testing.assert_allclose(said.probabilities[:, 0], corners.sigmoid().mean(dim=1), rtol=1e-6)
+    np.testing.assert_allclose(said.answers[:, 0], corners.sigmoid().mean(dim=1), rtol=1e-6)
     assert said.features is None
 
 
@@ -70,16 +70,16 @@ def test_what_cannot_differ_is_asked_once():
 def test_dropout_passes_are_averaged_and_come_again():
     model = Model(dropout=0.5)
     run, given = run_of(model), batch()
-    once = ask(run, [given], Asking(symmetries=False)).probabilities
+    once = ask(run, [given], Asking(symmetries=False)).answers
     state = torch.get_rng_state()
-    many = ask(run, [given], Asking(False, 2000)).probabilities
+    many = ask(run, [given], Asking(False, 2000)).answers
     assert torch.equal(torch.get_rng_state(), state)  # the caller's random numbers are left alone
     assert not model.dropout.training
     first = given["image"][:, 0, 0, 0].double()
     expected = ((2 * first).sigmoid() + 0.5) / 2  # dropped in half of the passes, doubled in the others
     np.testing.assert_allclose(many[:, 0], expected, atol=0.02)
     assert abs(many - once).max() > 0.05
-    np.testing.assert_array_equal(many, ask(run, [given], Asking(False, 2000)).probabilities)
+    np.testing.assert_array_equal(many, ask(run, [given], Asking(False, 2000)).answers)
 
 
 def test_dropout_passes_without_dropout_are_refused():

@@ -6,8 +6,10 @@ from io import StringIO
 
 import numpy as np
 import pytest
+from astropy.io import fits
 from PIL import Image
 from rich.console import Console
+from scipy.ndimage import gaussian_filter
 
 from rvtool.runs.run import DEFAULT, load_run
 from rvtool.verbs import predict
@@ -54,6 +56,18 @@ def test_a_point_is_compact_two_lobes_are_frii_and_a_ring_is_far(tmp_path):
     assert float(answers["lobes.png"]["FRII"]) > 0.9
     assert float(answers["ring.png"]["distance"]) > 3 > 1 > float(answers["lobes.png"]["distance"])
     assert "1 of 4 images show nothing" in told.getvalue()  # of pure noise nothing is left
+    assert answers["noise.png"]["distance"] == "inf"
+
+
+def test_a_field_of_noise_is_said_to_show_nothing(tmp_path):
+    random = np.random.default_rng(3)
+    for number in range(6):
+        noise = gaussian_filter(random.normal(size=(160, 160)), 1.28, mode="wrap")
+        fits.writeto(tmp_path / f"{number}.fits", (1.5e-4 * noise / noise.std()).astype(np.float32))
+    told = StringIO()
+    answers = ask(tmp_path, out=tmp_path / "p.csv", told=told)
+    assert "6 of 6 images show nothing 5 sigma above" in told.getvalue()
+    assert {row["distance"] for row in answers} == {"inf"}
 
 
 @pytest.mark.shared

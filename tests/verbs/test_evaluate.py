@@ -9,6 +9,7 @@ from io import StringIO
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from astropy.io import fits
 from rich.console import Console
 
 from rvtool.errors import ConfigError, DataError
@@ -223,6 +224,22 @@ def test_new_data_with_some_seen_images_is_judged_without_them(world, tmp_path, 
 
 
 def test_other_pixels_units_and_channels_are_told(world, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(world / "runs" / "first", run)
+    record = json.loads((run / "run.json").read_text())
+    record["data_info"]["image"] |= {"unit": "Jy/beam", "pixel_arcsec": 1.8}
+    (run / "run.json").write_text(json.dumps(record))
+    stretch = (run / "stretch.json").read_text()
+    (run / "stretch.json").write_text(stretch.replace('"scale": "image"', '"scale": "train"'))
+    sky = {"CTYPE1": "RA---SIN", "CTYPE2": "DEC--SIN", "CDELT1": -0.001, "CDELT2": 0.001, "BUNIT": "K"}
+    for number in range(4):
+        place = tmp_path / "other" / ("one", "two")[number % 2] / f"{number}.fits"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        fits.writeto(place, np.load(world / "data" / f"{number + 1:03d}.npy"), fits.Header(sky))
+    result, _ = judge(run, data=tmp_path / "other", out=tmp_path / "out", split="all")
+    assert "The images have another unit than run was trained on: 'K', not 'Jy/beam'." in result["warnings"]
+    scales = "3.6 arcsec, not 1.8 arcsec"
+    assert f"The images have another pixel scale than run was trained on: {scales}." in result["warnings"]
     small = tmp_path / "small"
     small.mkdir()
     np.save(small / "a.npy", np.zeros((3, SIZE, SIZE), np.float32) + np.arange(SIZE, dtype=np.float32))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import os
 import shutil
+import signal
 from io import StringIO
 from types import SimpleNamespace
 
@@ -17,7 +19,7 @@ from PIL import Image as Picture
 from rich.console import Console
 
 from rvtool.data.fits import Image, read_image
-from rvtool.data.stretch import Stretch, cut
+from rvtool.data.stretch import Stretch, cut, fit_to
 from rvtool.errors import ConfigError, DataError
 from rvtool.runs.apply import Said
 from rvtool.runs.familiar import Familiar
@@ -25,7 +27,7 @@ from rvtool.runs.run import Run, load_run
 from rvtool.verbs import compress
 from rvtool.verbs.predict.explain import integrated_gradients, place_of_given
 from rvtool.verbs.predict.prototypes import Prototypes
-from rvtool.verbs.predict.reading import Asked, cutout
+from rvtool.verbs.predict.reading import ReadImage, cutout
 
 SIZE = 16  # of the fixture `world`
 CLASSES = ("one", "two")
@@ -79,13 +81,19 @@ def test_one_bad_image_never_loses_the_others(world, first, tmp_path, ask, table
     (tmp_path / "bad.npy").write_bytes(b"no array")
     np.save(tmp_path / "blank.npy", np.full((SIZE, SIZE), np.nan, np.float32))
     np.save(tmp_path / "colour.npy", np.zeros((3, SIZE, SIZE), np.float32))
-    bad = [tmp_path / name for name in ("bad.npy", "blank.npy", "colour.npy", "missing.npy")]
+    np.save(tmp_path / "none.npy", np.zeros((0, 1, SIZE, SIZE), np.float32))
+    fits.writeto(tmp_path / "whole.fits", np.load(good[0]))
+    packed = bytearray(gzip.compress((tmp_path / "whole.fits").read_bytes()))
+    packed[len(packed) // 2] ^= 1
+    (tmp_path / "damaged.fits.gz").write_bytes(packed)
+    names = ("bad.npy", "blank.npy", "colour.npy", "missing.npy", "none.npy", "damaged.fits.gz")
+    bad = [tmp_path / name for name in names]
     result, _ = ask(first, good[0], bad[0], good[1], *bad[1:], good[2], out=tmp_path / "p.csv")
     assert [row["file"] for row in table(tmp_path / "p.csv")] == [str(path) for path in good]
     failures = table(tmp_path / "p-failures.csv")
     assert failures == result["failures"]
     assert [row["file"] for row in failures] == [str(path) for path in bad]
-    assert "3 channels" in failures[2]["error"]
+    assert failures[2]["error"] == f"{bad[2]} has 3 channels, and first was trained on 1."
     with pytest.raises(DataError, match="exists already"):
         ask(first, good[0], out=tmp_path / "p.csv")
     ask(first, good[0], out=tmp_path / "p.csv", overwrite=True)
@@ -100,6 +108,44 @@ def test_a_cube_gives_a_row_a_plane(world, first, tmp_path, ask, table):
     cube = tmp_path / "cube.npy"
     assert [row["file"] for row in table(tmp_path / "p.csv")] == [f"{cube}:0", f"{cube}:2"]
     assert result["failures"][0]["file"] == f"{cube}:1"
+
+
+def test_a_grey_picture_is_answered_however_it_was_saved(first, tmp_path, ask, table):
+    pixels = np.random.default_rng(5).integers(0, 256, (SIZE, SIZE), np.uint8)
+    for mode in ("L", "LA", "RGB", "RGBA"):
+        Picture.fromarray(pixels).convert(mode).save(tmp_path / f"{mode}.png")
+    result, _ = ask(first, tmp_path, out=tmp_path / "p.csv")
+    assert result["images"] == 4
+    same = answers(table(tmp_path / "p.csv"))
+    assert all(row == same[0] for row in same)
+
+
+@pytest.mark.parametrize("ended", ["by a fault", "by a signal"])
+def test_what_was_answered_is_kept_when_the_work_is_cut_short(world, first, tmp_path, ask, table, monkeypatch, ended):
+    images = sorted((world / "data").glob("*.npy"))[:5]
+    monkeypatch.setattr(Run, "raw", _failing(Run.raw, 4, ended))
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt if ended == "by a signal" else RuntimeError):
+        ask(first, tmp_path / "gone.npy", *images, out=tmp_path / "p.csv", batch_size=2)
+    assert signal.getsignal(signal.SIGTERM) is before
+    assert not (tmp_path / "p.csv").exists()
+    assert [row["file"] for row in table(tmp_path / "p-partial.csv")] == [str(path) for path in images[:2]]
+    assert len(table(tmp_path / "p-partial-failures.csv")) == 1
+
+
+def _failing(raw, number, ended):
+    """Return what reads as `raw` does, and fails at one image."""
+    seen = []
+
+    def read(run, image):
+        seen.append(image)
+        if len(seen) == number and ended == "by a signal":
+            os.kill(os.getpid(), signal.SIGTERM)
+        elif len(seen) == number:
+            raise RuntimeError("a fault")
+        return raw(run, image)
+
+    return read
 
 
 def test_nothing_to_predict_is_an_error(first, tmp_path, ask):
@@ -150,20 +196,52 @@ def test_a_position_in_a_mosaic_is_answered_as_its_cutout(first, tmp_path, ask, 
     assert result["images"] == 2
 
 
+@pytest.mark.parametrize("side", [12, 13, 160, 161, 302])
+def test_the_centre_of_an_image_is_its_middle(side):
+    for height, width in [(150, 151), (152, 153), (300, 301), (302, 303), (303, 150), (12, 13)]:
+        pixels = np.arange(height * width, dtype=np.float32).reshape(1, height, width)
+        for error in (0, 1e-9, -1e-9, 0.01, -0.01):  # of a position's digits, px
+            cut_out, _ = cutout(Image(pixels), (height - 1) / 2 + error, (width - 1) / 2 + error, side)
+            np.testing.assert_array_equal(cut_out.data, fit_to(pixels, side, side))
+
+
+def test_positions_are_not_looked_up_in_a_cube(first, tmp_path, ask):
+    fits.writeto(tmp_path / "cube.fits", np.random.default_rng(2).normal(size=(3, 60, 70)), sky_header())
+    (tmp_path / "t.csv").write_text("ra_deg,dec_deg\n150.0,20.0\n")
+    with pytest.raises(DataError, match=r"cube\.fits is a cube of 3 planes; name files of one image"):
+        ask(first, tmp_path / "cube.fits", targets=tmp_path / "t.csv", out=tmp_path / "p.csv")
+
+
 def test_targets_keep_their_rows_and_columns(world, first, tmp_path, ask, table):
     names = [path.name for path in sorted((world / "data").glob("*.npy"))[:2]]
     for name in names:
         shutil.copy(world / "data" / name, tmp_path)
-    (tmp_path / "t.csv").write_text(f",File,one\n7,{names[1]},old\n8,gone.npy,old\n9,{names[0]},old\n5,,\n")
-    result, _ = ask(first, targets=tmp_path / "t.csv", out=tmp_path / "out" / "p.csv")
+    gone = "n" * 300 + ".npy"  # no file may have so long a name
+    lines = [f"7,{names[1]},old,a,b", f"8,{gone},old,a,b", f"9,{names[0]},old,a,b", "5,,,,"]
+    (tmp_path / "t.csv").write_text("\n".join([",File,one,set,rvtool_set", *lines]) + "\n")
+    result, told = ask(first, targets=tmp_path / "t.csv", out=tmp_path / "out" / "p.csv")
     rows = table(tmp_path / "out" / "p.csv")
-    assert list(rows[0]) == ["", "File", *CLASSES, "entropy", "set", "distance"]
-    assert [(row[""], row["File"]) for row in rows] == [("7", names[1]), ("8", "gone.npy"), ("9", names[0]), ("5", "")]
+    assert list(rows[0]) == [
+        "",
+        "File",
+        "one",
+        "set",
+        "rvtool_set",
+        "rvtool_one",
+        "two",
+        "entropy",
+        "rvtool_rvtool_set",
+        "distance",
+    ]
+    assert [(row[""], row["File"]) for row in rows] == [("7", names[1]), ("8", gone), ("9", names[0]), ("5", "")]
+    assert [row["one"] + row["set"] + row["rvtool_set"] for row in rows] == ["oldab", "oldab", "oldab", ""]
+    assert "are rvtool_one, rvtool_rvtool_set here" in told
+    rows = [{**row, "one": row["rvtool_one"], "set": row["rvtool_rvtool_set"]} for row in rows]
     assert all(set(answers([rows[number]])[0]) == {""} for number in (1, 3))
     ask(first, tmp_path / names[1], tmp_path / names[0], out=tmp_path / "q.csv")
     assert answers(rows[::2]) == answers(table(tmp_path / "q.csv"))
     assert rows[0]["one"] != rows[2]["one"]
-    assert [failure["file"] for failure in result["failures"]] == [str(tmp_path / "gone.npy"), "row 4"]
+    assert [failure["file"] for failure in result["failures"]] == [str(tmp_path / gone), "row 4"]
 
 
 @pytest.mark.parametrize(
@@ -218,7 +296,7 @@ def test_runs_stand_before_the_images(world, first, tmp_path, ask):
 def test_what_weakens_the_answers_is_told(world, first, tmp_path, ask, table):
     image = next((world / "data").glob("*.npy"))
     _, told = ask(first, image, out=tmp_path / "a.csv")
-    assert "Mind" not in told
+    assert "temperature" not in told
     _, told = ask(first, image, out=tmp_path / "b.csv", dropout_passes=3)
     assert "temperature and sets were fitted" in told
     bare = tmp_path / "bare"
@@ -232,7 +310,7 @@ def test_what_weakens_the_answers_is_told(world, first, tmp_path, ask, table):
         fits.writeto(tmp_path / f"{pixel}.fits", np.load(image), sky_header(pixel_arcsec=pixel))
     _, told = ask(bare, tmp_path / "1.8.fits", tmp_path / "3.6.fits", out=tmp_path / "c.csv")
     assert "keeps no answers on validation images" in told
-    assert "1 of 2 images have other pixels than the 1.8 arcsec" in told
+    assert "1 of 2 images have another pixel scale than bare was trained on: 3.6 arcsec, not 1.8 arcsec." in told
     assert list(table(tmp_path / "c.csv")[0]) == ["file", *CLASSES, "entropy"]
     with pytest.raises(DataError, match="does not keep where its training images lie"):
         ask(bare, image, out=tmp_path / "d.csv", prototypes=tmp_path)
@@ -346,7 +424,7 @@ def test_what_a_network_is_given_has_the_right_place(stretch, matrix):
     image = Image(blob, _header=header)
     sky = image.wcs.pixel_to_world(11.3, 17.6)
     middle, corner = cutout(image, 19, 12, 16)
-    for one in (Asked("whole", image), Asked("cutout", middle, corner=corner)):
+    for one in (ReadImage("whole", image), ReadImage("cutout", middle, corner=corner)):
         height, width = (stretch.crop or size for size in one.image.data.shape[1:])
         given = np.nan_to_num(cut(one.image.data, height, width, stretch.resize)[0][0])
         place = place_of_given(one, stretch)

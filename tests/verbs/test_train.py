@@ -43,6 +43,28 @@ def metrics(path):
         return [{k: v for k, v in row.items() if k not in TIMINGS} for row in csv.DictReader(stream)]
 
 
+def test_a_kill_after_the_last_step_loses_no_answers(tmp_path, blobs, monkeypatch):
+    from rvtool.verbs.train import loop
+
+    def killed(*_):
+        raise RuntimeError("killed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "keep_answers", killed)
+        with pytest.raises(RuntimeError, match="killed"):
+            train(tmp_path, blobs())
+    assert load_run(tmp_path / "run").calibration is None
+    assert run(Settings(resume=tmp_path / "run"), Console(file=StringIO()))["status"] == "complete"
+    assert load_run(tmp_path / "run").calibration is not None
+
+
+def test_words_that_name_runs_are_no_folders(tmp_path, blobs, monkeypatch):
+    folder = blobs()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError, match="'default' means a certain run"):
+        train(tmp_path, folder, out="default")
+
+
 def test_a_run_is_complete_and_opens(tmp_path, blobs):
     result, told = train(tmp_path, blobs())
     path = tmp_path / "run"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
 from rvtool import Component, Config, hookimpl
 
@@ -76,6 +76,95 @@ class CutMixConfig(Config):
     probability: float = Field(0.5, ge=0, le=1, description="Part of the images that are mixed.")
 
 
+class RfiConfig(Config):
+    """Settings of interference."""
+
+    max_lines: int = Field(5, ge=1, le=50, description="Most lines (on the sky: fringes) of an image.")
+    max_peak_fraction: float = Field(
+        0.3, ge=0, le=10, description="Of dynamic spectra: brightness of the brightest line, in units of the peak."
+    )
+    max_width_px: int = Field(
+        3, ge=1, le=100, description="Of dynamic spectra: width of the widest line, in channels or samples."
+    )
+    broadband_probability: float = Field(
+        0.5, ge=0, le=1, description="Of dynamic spectra: part of the lines that are bursts in all channels."
+    )
+    max_fringe_fraction: float = Field(
+        0.05, ge=0, le=10, description="Of sky images: amplitude of the strongest fringe, in units of the peak."
+    )
+    max_period_px: float = Field(
+        50.0, ge=4, le=1000, description="Of sky images: longest period of a fringe, in pixels (the shortest is 4)."
+    )
+
+
+class ScintillationConfig(Config):
+    """Settings of scintillation."""
+
+    max_modulation: float = Field(
+        0.5, ge=0, le=1, description="Largest modulation index, the gain's standard deviation (its mean is 1)."
+    )
+    bandwidth_channels: float = Field(
+        16.0, ge=1, le=1e5, description="Decorrelation bandwidth (to half of the autocovariance), in channels."
+    )
+    timescale_samples: float = Field(
+        128.0, ge=1, le=1e6, description="Decorrelation time (to 1/e of the autocovariance), in samples."
+    )
+
+
+class ElasticConfig(Config):
+    """Settings of elastic deformation."""
+
+    max_displacement_px: float = Field(
+        1.0, ge=0, le=50, description="Largest standard deviation of displacements along each axis, in pixels."
+    )
+    smoothness_px: float = Field(
+        16.0, ge=2, le=1000, description="Distance at which displacements correlate by 1/e, in pixels."
+    )
+
+
+class BaselineDriftConfig(Config):
+    """Settings of a drifting baseline."""
+
+    max_peak_fraction: float = Field(
+        0.1, ge=0, le=10, description="Largest amplitude, in units of the spectrum's peak above background."
+    )
+    max_cycles: float = Field(3.0, gt=0, le=50, description="Most cycles over the time of a spectrum.")
+
+
+class SpikesConfig(Config):
+    """Settings of spikes."""
+
+    max_spikes: int = Field(5, ge=1, le=100, description="Most spikes of an image.")
+    max_peak_fraction: float = Field(
+        0.3, ge=0, le=10, description="Peak of the brightest spike, in units of the image's peak above background."
+    )
+    width_px: float = Field(
+        2.0, ge=0.5, le=50, description="Full width at half maximum, in pixels; a known beam counts instead."
+    )
+
+
+class GapsConfig(Config):
+    """Settings of gaps in frequency or time."""
+
+    max_gaps: int = Field(3, ge=1, le=50, description="Most gaps of a spectrum.")
+    max_width: float = Field(0.05, gt=0, le=0.5, description="Width of the widest gap, as a part of the axis.")
+
+
+class ExtremeConfig(Config):
+    """Settings of several disturbances at once."""
+
+    probability: float = Field(0.9, ge=0, le=1, description="Part of the images that are disturbed.")
+    min_parts: int = Field(2, ge=1, le=8, description="Fewest disturbances of such an image.")
+    max_parts: int = Field(4, ge=1, le=8, description="Most disturbances of such an image.")
+
+    @field_validator("max_parts")
+    @classmethod
+    def _ordered(cls, most: int, known: ValidationInfo) -> int:
+        if most < known.data.get("min_parts", most):
+            raise ValueError("must not be less than min_parts")
+        return most
+
+
 @hookimpl
 def rvtool_augmenters() -> list[Component]:
     """Offer the augmenters."""
@@ -121,5 +210,53 @@ def rvtool_augmenters() -> list[Component]:
             "Pastes a part of another image, and mixes the labels by area (Yun et al. 2019)",
             CutMixConfig,
             "rvtool_plugins.augmenters.mixing:CutMix",
+        ),
+        Component(
+            "rfi",
+            "Adds interference: lines on dynamic spectra, fringes on images of the sky",
+            RfiConfig,
+            "rvtool_plugins.augmenters.interference:Rfi",
+        ),
+        Component(
+            "scintillation",
+            "Multiplies dynamic spectra by a random gain of mean 1, smooth in frequency and time",
+            ScintillationConfig,
+            "rvtool_plugins.augmenters.scintillation:Scintillation",
+        ),
+        Component(
+            "elastic",
+            "Bends images of the sky by smooth displacements (Simard et al. 2003)",
+            ElasticConfig,
+            "rvtool_plugins.augmenters.elastic:Elastic",
+        ),
+        Component(
+            "baseline-drift",
+            "Lets the level of dynamic spectra drift with time",
+            BaselineDriftConfig,
+            "rvtool_plugins.augmenters.interference:BaselineDrift",
+        ),
+        Component(
+            "spikes",
+            "Adds bursts to dynamic spectra, unrelated compact sources to images of the sky",
+            SpikesConfig,
+            "rvtool_plugins.augmenters.interference:Spikes",
+        ),
+        Component(
+            "channel-dropout",
+            "Makes channels of dynamic spectra unknown",
+            GapsConfig,
+            "rvtool_plugins.augmenters.gaps:ChannelDropout",
+        ),
+        Component(
+            "time-mask",
+            "Makes times of dynamic spectra unknown",
+            GapsConfig,
+            "rvtool_plugins.augmenters.gaps:TimeMask",
+        ),
+        Component(
+            "extreme",
+            "Disturbs most images by two to four of the above that fit them, and noise",
+            ExtremeConfig,
+            "rvtool_plugins.augmenters.extreme:Extreme",
         ),
     ]

@@ -27,3 +27,22 @@ def partners(size: int, generator: torch.Generator) -> Tensor:
     partner = torch.empty_like(circle)
     partner[circle] = circle.roll(1)  # everybody's neighbour around a circle
     return partner
+
+
+def some(most: int, size: int, generator: torch.Generator) -> Tensor:
+    """Draw how many of `most` there are in each image, one to all: ``(size, most)`` bool, True for those."""
+    count = torch.randint(1, most + 1, (size, 1), generator=generator)
+    return torch.arange(most) < count
+
+
+def windows(length: int, widest: int, shape: tuple[int, int], generator: torch.Generator) -> Tensor:
+    """Draw windows on an axis: widths of 1 to `widest` pixels, wholly inside.
+
+    Returns
+    -------
+    inside : (*shape, length) bool
+    """
+    width = torch.randint(1, min(widest, length) + 1, shape, generator=generator)
+    start = torch.floor(torch.rand(shape, generator=generator) * (length - width + 1))
+    pixels = torch.arange(length)
+    return (start[..., None] <= pixels) & (pixels < (start + width)[..., None])

@@ -75,7 +75,7 @@ class Shift(Mover):
 
     def __init__(self, config: ShiftConfig, data: DataInfo) -> None:
         self.config = config
-        self.target_scale = _pixels_of(data.image, data.target) if data.target else 1.0
+        self.target_scale = pixels_of(data.image, data.target) if data.target else 1.0
 
     def move(self, batch: Batch, generator: torch.Generator) -> Move:
         """Draw an offset for each image."""
@@ -104,7 +104,7 @@ class Scale(Mover):
         return Move(torch.eye(2) / zooms[:, None, None], {}, self.config.interpolation)
 
 
-def _pixels_of(image: Side, target: Side) -> float:
+def pixels_of(image: Side, target: Side) -> float:
     """Return how many pixels of the target one pixel of the image spans."""
     if image.pixel_arcsec and target.pixel_arcsec:
         return image.pixel_arcsec / target.pixel_arcsec

@@ -28,6 +28,18 @@ class FocalConfig(Config):
     alpha: Balance = Field("none", description="'balanced' weighs classes by their inverse frequency.")
 
 
+class GaussianConfig(Config):
+    """Settings of the Gaussian likelihood."""
+
+    beta: float = Field(0.0, ge=0, le=1, description="How much images of large uncertainty teach (0: likelihood).")
+
+
+class VonMisesConfig(Config):
+    """Settings of the folded von Mises likelihood."""
+
+    largest_deg: float = Field(180.0, gt=0, le=360, description="Largest angle that there is, deg; the least is 0.")
+
+
 @hookimpl
 def rvtool_losses() -> list[Component]:
     """Offer the losses."""
@@ -43,5 +55,17 @@ def rvtool_losses() -> list[Component]:
             "Focal loss: cross entropy that looks at hard images (Lin et al. 2017)",
             FocalConfig,
             "rvtool_plugins.losses.classification:Focal",
+        ),
+        Component(
+            "gaussian-nll",
+            "Likelihood of a number: a normal distribution of its own width for each image",
+            GaussianConfig,
+            "rvtool_plugins.losses.regression:GaussianNLL",
+        ),
+        Component(
+            "von-mises-nll",
+            "Likelihood of an angle without a side, such as a bending angle: a folded von Mises distribution",
+            VonMisesConfig,
+            "rvtool_plugins.losses.regression:VonMisesNLL",
         ),
     ]

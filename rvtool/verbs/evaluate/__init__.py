@@ -8,9 +8,14 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field
 
 from rvtool.config import Config
+from rvtool.errors import ConfigError
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+
+JUDGES = {"classification": "rvtool.verbs.evaluate.judge", "regression": "rvtool.verbs.evaluate.regression"}
+"""The module that judges each task: ``evaluate(settings, runs, console)``."""
 
 
 class Settings(Config):
@@ -29,7 +34,17 @@ class Settings(Config):
     dropout_passes: int = Field(
         0, ge=0, description="Ask each image this often with dropout on, and average (0: once, without)."
     )
-    coverage: float = Field(0.9, gt=0, lt=1, description="How often an image's set of classes is to hold the true one.")
+    prior: Literal["model", "data"] = Field(
+        "model",
+        description="Shares of the classes that probabilities rest on: those that training aimed at, or those of the"
+        " run's validation images.",
+    )
+    coverage: float = Field(
+        0.9, gt=0, lt=1, description="How often an image's set of classes, or interval, is to hold the truth."
+    )
+    within: float = Field(
+        10.0, gt=0, description="Error of an estimated number that still counts as right, in the label's unit."
+    )
     robustness: int = Field(
         500, ge=0, description="Images that are judged again shifted, turned, with noise and another beam (0: none)."
     )
@@ -43,8 +58,8 @@ class Settings(Config):
 def run(settings: Settings, console: Console) -> dict[str, Any]:
     """Judge one run; judge and compare several; or judge several as an ensemble.
 
-    Each is asked without augmentation, with the stretch of its own training, and nothing is fitted on what it is
-    judged on: temperature and sets of classes come from its validation images. Into RUN/evaluation (or `out`, with a
+    Each is asked without augmentation, with the stretch of its own training; temperature and sets of classes come from
+    its validation images, and where these are among the judged ones that is told. Into RUN/evaluation (or `out`, with a
     folder a run where there are several) go ``metrics.json``, ``predictions.csv``, figures and ``report.html``; a
     comparison of several goes into ``comparison.json`` there, or in the first run's folder.
 
@@ -56,14 +71,31 @@ def run(settings: Settings, console: Console) -> dict[str, Any]:
     Raises
     ------
     ConfigError
-        A run is no classifier or named twice, an ensemble has one run only, or there is no such device.
+        A run answers nothing, learnt another task than the others or is named twice, an ensemble has one run only, or
+        there is no such device.
     DataError
         A run or the data cannot be used, or there is nothing to judge on.
     """
+    import importlib
+
     from rvtool.runs.run import load_run
 
-    for name in settings.runs:
-        load_run(name)  # before the seconds that loading torch takes
-    from rvtool.verbs.evaluate.judge import evaluate
+    runs = [load_run(name) for name in settings.runs]
+    paths = [run.path.resolve() for run in runs]
+    for run, path in zip(runs, paths, strict=True):
+        if paths.count(path) > 1:
+            raise ConfigError(f"{run.path} is named twice; name each run once.")
+        if run.task not in JUDGES:
+            raise ConfigError(f"{run.path} is a run of '{run.record['model']}', which answers nothing to be judged.")
+    if settings.ensemble and len(runs) < 2:
+        raise ConfigError("An ensemble is of two runs or more; name them all.")
+    if len({run.task for run in runs}) > 1:
+        told = ", ".join(f"{run.name} ({run.task})" for run in runs)
+        raise ConfigError(f"These runs learnt different tasks and cannot be judged together: {told}.")
+    judge = importlib.import_module(JUDGES[runs[0].task])  # only now the seconds that loading torch takes
+    if settings.workers:
+        import torch
 
-    return evaluate(settings, console)
+        torch.set_num_threads(settings.workers)
+    judged: dict[str, Any] = judge.evaluate(settings, runs, console)
+    return judged

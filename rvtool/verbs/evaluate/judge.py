@@ -1,4 +1,4 @@
-"""Loads runs, asks them, judges their answers, and compares them."""
+"""Judges the answers of classifiers, and compares them."""
 
 from __future__ import annotations
 
@@ -8,11 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from rich.console import Console
 
-from rvtool.data.batches import Material
-from rvtool.errors import ConfigError, DataError
+from rvtool.errors import DataError
 from rvtool.report.classification import Answers, compare, judge
 from rvtool.report.cost import cost
 from rvtool.report.pooling import disjoint, judge_pooled
@@ -20,35 +18,11 @@ from rvtool.report.progress import counted
 from rvtool.report.scores import METRICS
 from rvtool.report.tables import class_table, comparison_table, metrics_table, robustness_table, runs_table
 from rvtool.report.verdicts import judge_sets
-from rvtool.runs.apply import Asking, Jury, Said, Verdict, ask, check_alike, check_classifies, choose_device
-from rvtool.runs.run import Run, load_run
+from rvtool.runs.apply import Jury, Verdict, check_alike, check_classifies
+from rvtool.runs.run import Run
 from rvtool.verbs.evaluate import Settings, robustness
-from rvtool.verbs.evaluate.seen import choose_rows
+from rvtool.verbs.evaluate.asking import Asked, ask_run, asking_of, bring_together, names_of
 from rvtool.verbs.evaluate.write import Judgement, write, write_comparison
-
-
-@dataclass(frozen=True)
-class Asked:
-    """A run with what it said, of which rows of which data, and what must be said of that."""
-
-    run: Run
-    name: str
-    material: Material
-    rows: np.ndarray
-    said: Said
-    where: str
-    warnings: list[str]
-
-    def take(self, rows: np.ndarray) -> Asked:
-        """Return what was said of these of the rows, in this order."""
-        features = None if self.said.features is None else self.said.features[rows]
-        said = Said(self.said.probabilities[rows], features)
-        return Asked(self.run, self.name, self.material, self.rows[rows], said, self.where, self.warnings)
-
-    @property
-    def ids(self) -> list[str]:
-        """The names of the images."""
-        return [str(name) for name in self.material.dataset.column("id")[self.rows]]
 
 
 @dataclass(frozen=True)
@@ -62,27 +36,18 @@ class Concluded:
     warnings: list[str]
 
 
-def evaluate(settings: Settings, console: Console) -> dict[str, Any]:
-    """Judge and compare runs (see `rvtool.verbs.evaluate.run`)."""
-    if settings.workers:
-        torch.set_num_threads(settings.workers)
-    runs = [load_run(name) for name in settings.runs]
-    paths = [run.path.resolve() for run in runs]
-    for run, path in zip(runs, paths, strict=True):
-        if paths.count(path) > 1:
-            raise ConfigError(f"{run.path} is named twice; name each run once.")
+def evaluate(settings: Settings, runs: Sequence[Run], console: Console) -> dict[str, Any]:
+    """Judge and compare classifiers."""
+    for run in runs:
         check_classifies(run)
-    if settings.ensemble and len(runs) < 2:
-        raise ConfigError("An ensemble is of two runs or more; name them all.")
     if settings.ensemble:
         check_alike(runs)
-    device = choose_device(settings.device)
-    asked = [_ask(run, name, settings, device, console) for run, name in zip(runs, _names(runs), strict=True)]
+    asked = [ask_run(run, name, settings, console) for run, name in zip(runs, names_of(runs), strict=True)]
     if settings.ensemble:
         out = settings.out or runs[0].path / "evaluation-ensemble"
-        metrics = _judge(_together(asked), out, settings, console)
+        metrics = _judge(_together(asked, settings), out, settings, console)
         return {**metrics, "out": str(out)}
-    each = [_conclude([one], one.name, one.warnings) for one in asked]
+    each = [_conclude([one], one.name, settings, one.warnings) for one in asked]
     if len(each) == 1:
         out = settings.out or runs[0].path / "evaluation"
         metrics = _judge(each[0], out, settings, console)
@@ -98,55 +63,17 @@ def evaluate(settings: Settings, console: Console) -> dict[str, Any]:
     return {"runs": judged, "comparison": comparison, "out": str(out)}
 
 
-def _names(runs: list[Run]) -> list[str]:
-    """Name runs by their folders, with the folders above where two are called the same."""
-    names = [run.name for run in runs]
-    if len(set(names)) == len(names):
-        return names
-    return [str(run.path.resolve()).strip("/").replace("/", "-") for run in runs]
-
-
-def _asking(settings: Settings) -> Asking:
-    return Asking(settings.symmetries, settings.dropout_passes)
-
-
-def _ask(run: Run, name: str, settings: Settings, device: torch.device, console: Console) -> Asked:
-    material = run.material(settings.data)
-    rows, where, warnings = choose_rows(run, material, settings.split)
-    run.model.to(device)
-    with counted(console, f"judging {name}") as move:
-        batches = run.prepare.batches(material, rows, settings.batch_size, device)
-        said = ask(run, batches, _asking(settings), lambda done: move(done, len(rows)))
-    if run.calibration is None:
-        warnings = [*warnings, f"{name} keeps no answers on validation images: its probabilities are as they came."]
-    return Asked(run, name, material, rows, said, where, warnings)
-
-
-def _together(asked: list[Asked]) -> Concluded:
-    """Bring the members of an ensemble to the images that all answered."""
-    common = set(asked[0].ids).intersection(*(one.ids for one in asked[1:]))
-    if not common:
-        raise DataError(
-            "The runs held no common image out, so no ensemble of them can be judged; see --split and --data."
-        )
-    wanted = [name for name in asked[0].ids if name in common]
-    members = []
-    for one in asked:
-        place = {name: row for row, name in enumerate(one.ids)}
-        members.append(one.take(np.array([place[name] for name in wanted])))
-    warnings = list(dict.fromkeys(warning for one in asked for warning in one.warnings))
-    left_out = len(set().union(*(one.ids for one in asked)) - common)
-    if left_out:
-        warnings.append(f"{left_out} images that not every run could be judged on are left out.")
-    found = _conclude(members, f"ensemble of {len(asked)} runs", warnings)
+def _together(asked: list[Asked], settings: Settings) -> Concluded:
+    members, warnings = bring_together(asked)
+    found = _conclude(members, f"ensemble of {len(asked)} runs", settings, warnings)
     if found.verdict.calibration is None and all(one.run.calibration is not None for one in asked):
-        found.warnings.append("No image validated all runs, so the ensemble's probabilities are as they came.")
+        found.warnings.append("Too few images validated all runs, so the ensemble's probabilities are as they came.")
     return found
 
 
-def _conclude(members: Sequence[Asked], name: str, warnings: list[str]) -> Concluded:
+def _conclude(members: Sequence[Asked], name: str, settings: Settings, warnings: list[str]) -> Concluded:
     first = members[0]
-    verdict = Jury([one.run for one in members]).conclude([one.said for one in members])
+    verdict = Jury([one.run for one in members], settings.prior).conclude([one.said for one in members])
     dataset = first.material.dataset
     assert first.material.labels is not None  # `choose_rows` refuses data without
     answers = Answers(
@@ -175,8 +102,9 @@ def _judge(one: Concluded, out: Any, settings: Settings, console: Console) -> di
         "runs": [member.name for member in one.members],
         "symmetries": settings.symmetries,
         "dropout_passes": settings.dropout_passes,
+        "prior": settings.prior,
         "temperature": None if calibration is None else calibration.temperature,
-        "sets": judge_sets(one.verdict, one.answers.labels, settings.coverage),
+        "sets": judge_sets(one.verdict, one.answers.labels, one.answers.classes, settings.coverage),
     }
     if settings.robustness:
         metrics["robustness"] = _robustness(one, settings, console)
@@ -205,7 +133,14 @@ def _robustness(one: Concluded, settings: Settings, console: Console) -> dict[st
         chosen = np.sort(np.random.default_rng(settings.seed).choice(count, settings.robustness, replace=False))
     members = [(member.run, member.material.dataset, member.rows[chosen]) for member in one.members]
     with counted(console, "disturbing") as move:
-        found = robustness.measure(members, one.answers.take(chosen), _asking(settings), settings.seed, move)
+        found = robustness.measure(
+            members,
+            one.answers.take(chosen),
+            asking_of(settings),
+            prior=settings.prior,
+            seed=settings.seed,
+            moved=move,
+        )
     return {"images": len(chosen), "kinds": found}
 
 
@@ -229,6 +164,9 @@ def _compare(
         if "robustness" in pooled:
             console.print(robustness_table(pooled["robustness"]))
     for other in each[1:] if pooled is None else ():
+        if other.members[0].material.dataset.pixels_digest != first.members[0].material.dataset.pixels_digest:
+            warnings.append(f"{first.name} and {other.name} were judged on different data and are not compared.")
+            continue
         try:
             found = compare(first.answers, other.answers, settings.bootstrap, settings.seed)
         except DataError as error:

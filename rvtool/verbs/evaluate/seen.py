@@ -8,6 +8,7 @@ import numpy as np
 
 from rvtool.data.dataset import FALLBACK_GROUP_ARCMIN
 from rvtool.errors import DataError
+from rvtool.runs.unlike import unlike
 
 if TYPE_CHECKING:
     from rvtool.data.batches import Material
@@ -39,7 +40,7 @@ def choose_rows(run: Run, material: Material, split: str) -> tuple[np.ndarray, s
         )
     mine = run.known.splits_of(material)
     own = 2 * np.count_nonzero(mine == "train") >= run.record["dataset"]["images"]["train"]
-    usable = material.image.good & (material.labels >= 0)
+    usable = material.image.good & material.labelled
     parts = np.where(usable, mine if own else material.split, "")
     if split == "auto" and own:
         split = "test" if "test" in parts else "val"
@@ -54,7 +55,9 @@ def choose_rows(run: Run, material: Material, split: str) -> tuple[np.ndarray, s
             f"{dataset.root} has no {split} images that {run.name} can be judged on; choose another --split."
         )
     whose = "the run's own dataset" if own else "another dataset than the run learnt from"
-    said = _left_out(run, material) + _unlike(run, material) + _seen(run, mine, rows) + _near(run, material, mine, rows)
+    others = unlike(material.info.image, run.data.image, run.stretch.settings)
+    differences = [one.told("The images", run.name) for one in others]
+    said = _left_out(run, material) + differences + _seen(run, mine, rows) + _near(run, material, mine, rows)
     return rows, f"{words} of {dataset.root}, {whose}", said
 
 
@@ -69,21 +72,8 @@ def _seen(run: Run, mine: np.ndarray, rows: np.ndarray) -> list[str]:
         )
     if chosen:
         said.append(
-            f"{chosen} of the {len(rows)} judged images chose which weights of {run.name} were kept: the figures are"
-            " somewhat too good."
-        )
-    return said
-
-
-def _unlike(run: Run, material: Material) -> list[str]:
-    """Tell where the images are not what the run was trained on, though they have the right shape."""
-    have, want, said = material.info.image, run.data.image, []
-    if have.unit.lower() != want.unit.lower():
-        said.append(f"The images are in '{have.unit}', and {run.name} was trained on '{want.unit}'.")
-    if have.pixel_arcsec and want.pixel_arcsec and not np.isclose(have.pixel_arcsec, want.pixel_arcsec, rtol=0.01):
-        said.append(
-            f"The images have pixels of {have.pixel_arcsec:.3g} arcsec, and {run.name} was trained on"
-            f" {want.pixel_arcsec:.3g} arcsec."
+            f"{chosen} of the {len(rows)} judged images chose which weights of {run.name} were kept, and set how sure"
+            " it may be: the figures are somewhat too good."
         )
     return said
 
@@ -97,8 +87,10 @@ def _left_out(run: Run, material: Material) -> list[str]:
             f"{len(failures)} images cannot be read and are not judged; the first: {next(iter(failures.values()))}"
         )
     assert material.labels is not None
-    unknown = int((material.labels < 0).sum())
-    if unknown:
+    unknown = int((~material.labelled).sum())
+    if unknown and not run.data.classes:
+        said.append(f"{unknown} images have no '{run.data.label_column}', so are not judged.")
+    elif unknown:
         said.append(
             f"{unknown} images are of no class that {run.name} knows ({', '.join(run.data.classes)}), so not judged."
         )

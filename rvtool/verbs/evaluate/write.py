@@ -95,8 +95,8 @@ def write(judgement: Judgement, out: Path, coverage: float, one_run: bool) -> No
     what = record["model"] if one_run else judgement.name
     sure = "as they came" if metrics["temperature"] is None else f"at temperature {metrics['temperature']:.2f}"
     lead = (
-        f"{what}, judged on {metrics['judged_on']}; probabilities {sure}. Nothing was augmented, and nothing fitted on"
-        " these images."
+        f"{what}, judged on {metrics['judged_on']}; probabilities {sure}, as fitted on its validation images. Nothing"
+        " was augmented."
     )
     html.write_page(out / "report.html", judgement.name, lead, parts, FOOTER)
     write_bytes(out / "metrics.json", json.dumps(metrics, indent=1).encode())

@@ -1,9 +1,9 @@
-"""`rvtool predict`: what a trained classifier, or an ensemble, says of images."""
+"""`rvtool predict`: what a trained classifier or regressor, or an ensemble, says of images."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
@@ -34,9 +34,21 @@ class Settings(Config):
     dropout_passes: int = Field(
         0, ge=0, description="Ask each image this often with dropout on, and average (0: once, without)."
     )
-    coverage: float = Field(0.9, gt=0, lt=1, description="How often an image's set of classes is to hold the true one.")
+    prior: Literal["model", "data"] = Field(
+        "model",
+        description="Shares of the classes that probabilities rest on: those that training aimed at, or those of the"
+        " run's validation images.",
+    )
+    coverage: float = Field(
+        0.9, gt=0, lt=1, description="How often an image's set of classes, or interval, is to hold the truth."
+    )
     prototypes: Path | None = Field(
         None, description="Folder with a folder of examples a class: answer with these classes, never trained on."
+    )
+    pool: Path | None = Field(None, description="Dataset or folder of unlabelled images: rank which to label next.")
+    pick: int = Field(20, ge=1, description="Images of the pool to pick.")
+    pick_by: Literal["entropy", "bald", "diverse"] = Field(
+        "entropy", description="Pick where the answer is unsure, where opinions disagree, or unsure and unlike others."
     )
     explain: bool = Field(False, description="Write for each image a map of what spoke for the answer, beside OUT.")
     batch_size: int = Field(64, ge=1, description="Images a batch; changes the speed, not the answers.")
@@ -44,12 +56,18 @@ class Settings(Config):
 
 
 def run(settings: Settings, console: Console) -> dict[str, Any]:
-    """Apply classifiers to images, going on after those that cannot be used.
+    """Apply classifiers or regressors to images, going on after those that cannot be used.
 
     The table has a row an image: ``file`` (a plane of a cube is called ``file:number``), a probability a class,
     ``entropy`` (nats), ``set`` (the classes that together hold the true one as often as `coverage` asks), and
-    ``distance`` (from the training images, above 1 is unusual). With `targets` it has the rows and columns of that
-    table, and these besides. Images that cannot be used are listed in ``OUT-failures.csv``, beside the output.
+    ``distance`` (from the training images, above 1 is unusual); a regressor's has ``estimate``, ``deviation``, and the
+    ends ``low`` and ``high`` of an interval that holds the truth as often as `coverage` asks. With `targets` it has the
+    rows and columns of that table, and these besides, called ``rvtool_NAME`` where it has such a column. What was
+    answered is in ``OUT-partial.csv`` where the work is cut short. Images that cannot be used are listed in
+    ``OUT-failures.csv``, beside the output.
+
+    With `pool` the table ranks images to label next instead: ``rank, id, file, score`` and the probabilities, and a
+    mosaic of them lies beside it.
 
     Returns
     -------
@@ -60,7 +78,7 @@ def run(settings: Settings, console: Console) -> dict[str, Any]:
     Raises
     ------
     ConfigError
-        A run is no classifier, nothing is named to predict, a folder holds no image, there is no such device, or two
+        A run answers nothing, nothing is named to predict, a folder holds no image, there is no such device, or two
         settings exclude each other.
     DataError
         A run or the targets cannot be used, or not one image can.
@@ -77,6 +95,12 @@ def run(settings: Settings, console: Console) -> dict[str, Any]:
         raise ConfigError(f"{names[1]} is a run, not an image; ask several runs together with --ensemble.")
     if settings.ensemble and len(names) < 2:
         raise ConfigError("An ensemble is of two runs or more; name them all before the images.")
+    if settings.pool is not None:
+        if paths or settings.targets is not None or settings.prototypes is not None or settings.explain:
+            raise ConfigError("--pool stands alone: leave images, --targets, --prototypes and --explain out.")
+        from rvtool.verbs.predict.picking import pick
+
+        return pick(settings, names, console)
     if not paths and settings.targets is None:
         raise ConfigError("Name the images to predict: files, folders, or --targets TABLE.csv.")
     from rvtool.verbs.predict.answering import predict

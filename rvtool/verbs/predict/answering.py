@@ -1,9 +1,10 @@
-"""Reads, asks, and writes what was answered."""
+"""Reads images, asks about them, and tells what weakens the answers."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,9 @@ from rich.console import Console
 from rvtool.data.batches import stack
 from rvtool.data.fits import Image
 from rvtool.errors import ConfigError, DataError
-from rvtool.kinds import Batch
+from rvtool.kinds import Batch, Side
 from rvtool.report import verdicts
 from rvtool.report.progress import counted
-from rvtool.report.tables import write_csv
 from rvtool.runs.apply import (
     Asking,
     Jury,
@@ -24,40 +24,30 @@ from rvtool.runs.apply import (
     as_read,
     ask,
     check_alike,
-    check_classifies,
+    check_answers,
     choose_device,
     turns,
 )
+from rvtool.runs.intervals import mean_answer, together
 from rvtool.runs.run import Run, load_run
+from rvtool.runs.unlike import Difference, unlike
 from rvtool.verbs.predict import Settings
 from rvtool.verbs.predict.explain import Explainer
 from rvtool.verbs.predict.prototypes import read_prototypes
-from rvtool.verbs.predict.reading import Asked, Targets, from_paths, from_targets, read_targets
+from rvtool.verbs.predict.reading import ReadImage, from_paths, from_targets, read_targets
+from rvtool.verbs.predict.writing import Answered, kept, write
 
-OTHER_PIXELS = 0.05  # relative difference of the pixel scale from which it is told
-
-
-@dataclass
-class Answers:
-    """What was answered so far: the cells of each row, by its number."""
-
-    columns: tuple[str, ...] = ()
-    rows: list[tuple[int, str, tuple[str, ...]]] = field(default_factory=list)
-    failures: list[dict[str, str]] = field(default_factory=list)
-    other_pixels: int = 0
-    empty: int = 0
-
-    def fail(self, name: str, error: str) -> None:
-        """Note an image that cannot be used."""
-        self.failures.append({"file": name, "error": error})
+SIGNIFICANT = 5.0  # sigma of the brightest pixel of an image that shows something
 
 
 def predict(settings: Settings, names: Sequence[str], paths: Sequence[Any], console: Console) -> dict[str, Any]:
     """Answer for images (see `rvtool.verbs.predict.run`)."""
     runs = [load_run(name) for name in names]
     for run in runs:
-        check_classifies(run)
+        check_answers(run)
     check_alike(runs)
+    if runs[0].task == "regression" and (settings.explain or settings.prototypes is not None):
+        raise ConfigError(f"{runs[0].path} estimates a number; --explain and --prototypes are for classifiers.")
     if settings.prototypes is not None and len(runs) > 1:
         raise ConfigError("--prototypes compares with the features of one run; leave --ensemble out.")
     if settings.explain and (len(runs) > 1 or settings.prototypes is not None):
@@ -70,46 +60,57 @@ def predict(settings: Settings, names: Sequence[str], paths: Sequence[Any], cons
         total, asked = from_paths(paths)
     else:
         total, asked = from_targets(targets, paths, _field(runs[0]))
-    answers = Answers()
-    waiting: list[tuple[Asked, list[Batch]]] = []
-    with counted(console, "predicting") as move:
+    answered = Answered()
+    waiting: list[tuple[ReadImage, list[Batch]]] = []
+    with kept(settings.out, targets, answered, console), counted(console, "predicting") as move:
         for done, one in asked:
             move(done, total)
             if isinstance(one.image, str):
-                answers.fail(one.name, one.image)
+                answered.fail(one.name, one.image)
                 continue
             try:
                 raws = [run.raw(one.image) for run in runs]
             except DataError as error:
-                answers.fail(one.name, str(error))
+                answered.fail(one.name, str(error))
                 continue
             # a batch of large maps must not stand in memory for the few pixels that are looked at
             blank = np.broadcast_to(np.float32(np.nan), one.image.data.shape)
             waiting.append((replace(one, image=replace(one.image, data=blank)), raws))
             if len(waiting) == settings.batch_size:
-                asker.answer(waiting, answers)
+                asker.answer(waiting, answered)
                 waiting.clear()
         if waiting:
-            asker.answer(waiting, answers)
-    _write(settings, targets, answers, console)
-    for sentence in _remarks(settings, runs, answers):
+            asker.answer(waiting, answered)
+    write(settings.out, targets, answered, console)
+    for sentence in _remarks(settings, runs, answered):
         console.print(f"Mind: {sentence}", style="yellow", markup=False, highlight=False)
     who = runs[0].name if len(runs) == 1 else f"{len(runs)} runs"
-    console.print(f"{len(answers.rows)} images answered by {who}", markup=False, highlight=False)
+    console.print(f"{len(answered.rows)} images answered by {who}", markup=False, highlight=False)
     console.print(str(settings.out), markup=False, highlight=False, soft_wrap=True)
     return {
         "out": str(settings.out),
-        "images": len(answers.rows),
+        "images": len(answered.rows),
         "classes": list(asker.classes),
-        "failures": answers.failures,
+        "failures": answered.failures,
     }
+
+
+def shows_nothing(raw: Batch, prepared: Batch) -> np.ndarray:
+    """Tell of which images ``(B,)`` no pixel stands out: none `SIGNIFICANT` sigma high, or all that is left is 0.
+
+    Pictures whose background was cut away have no noise to be measured by: of them only blank ones show nothing.
+    """
+    background, noise, peak = raw["image_statistics"].unbind(dim=1)
+    blank = (prepared["image"] == 0).flatten(1).all(dim=1)
+    faint: np.ndarray = (blank | (peak - background < SIGNIFICANT * noise)).cpu().numpy()
+    return faint
 
 
 class _Asker:
     """Asks the runs about a batch of images."""
 
     def __init__(self, runs: Sequence[Run], settings: Settings) -> None:
-        self.runs, self.jury, self.coverage = runs, Jury(runs), settings.coverage
+        self.runs, self.jury, self.coverage = runs, Jury(runs, settings.prior), settings.coverage
         self.asking = Asking(settings.symmetries, settings.dropout_passes)
         self.device = choose_device(settings.device)
         for run in runs:
@@ -124,25 +125,45 @@ class _Asker:
         if settings.explain:
             self.explainer = Explainer(runs[0], settings.out.with_name(f"{settings.out.stem}-explained"))
 
-    def answer(self, images: Sequence[tuple[Asked, list[Batch]]], answers: Answers) -> None:
+    def answer(self, images: Sequence[tuple[ReadImage, list[Batch]]], answered: Answered) -> None:
         """Add the answers to a batch of images, each brought to the size of each run."""
         batches = [stack([raws[number] for _, raws in images], self.device) for number in range(len(self.runs))]
         prepared = [run.prepare(batch) for run, batch in zip(self.runs, batches, strict=True)]
-        answers.empty += int((prepared[0]["image"] == 0).all(dim=(1, 2, 3)).sum())
+        empty = shows_nothing(batches[0], prepared[0])
+        answered.empty += int(empty.sum())
         said = [ask(run, [batch], self.asking) for run, batch in zip(self.runs, prepared, strict=True)]
-        verdict = self._conclude(said)
-        answers.columns = verdicts.columns(verdict, self.classes)
-        cells = verdicts.rows(verdict, self.classes, self.coverage)
+        if self.runs[0].task == "regression":
+            answered.columns, cells = self._estimate(said)
+        else:
+            verdict = self._conclude(said)
+            if verdict.distance is not None:
+                verdict = replace(verdict, distance=np.where(empty, np.inf, verdict.distance))
+            answered.columns = verdicts.columns(verdict, self.classes)
+            cells = verdicts.rows(verdict, self.classes, self.coverage)
         for (one, _), row in zip(images, cells, strict=True):
-            answers.rows.append((one.row, one.name, row))
-        usual = as_read(self.runs[0]).pixel_arcsec
+            answered.rows.append((one.row, one.name, row))
         for one, _ in images:
             assert isinstance(one.image, Image)
-            have = one.image.pixel_arcsec if usual else None
-            answers.other_pixels += bool(have and usual and abs(have / usual - 1) > OTHER_PIXELS)
+            answered.differences += self._unlike(one.image)
         if self.explainer is not None:
             chosen = verdict.probabilities.argmax(axis=1).tolist()
             self.explainer.explain([one for one, _ in images], prepared[0], chosen)
+
+    def _unlike(self, image: Image) -> list[Difference]:
+        want = as_read(self.runs[0])
+        pixel = image.pixel_arcsec if want.pixel_arcsec else None  # of many images it costs some time
+        channels, height, width = image.data.shape
+        have = Side(channels, height, width, unit=image.unit, pixel_arcsec=pixel, beam=image.beam)
+        return unlike(have, want, self.runs[0].stretch.settings)
+
+    def _estimate(self, said: Sequence[Said]) -> tuple[tuple[str, ...], Iterator[tuple[str, ...]]]:
+        """Return columns and cells of what regressors say."""
+        answer = mean_answer([one.answers for one in said])
+        kept = [run.intervals for run in self.runs]
+        intervals = together([one for one in kept if one is not None]) if None not in kept else None
+        columns = [*answer.T, *(intervals.around(answer, self.coverage) if intervals is not None else ())]
+        names = ("estimate", "deviation", "low", "high")[: len(columns)]
+        return names, (tuple(f"{value:.6g}" for value in row) for row in zip(*columns, strict=True))
 
     def _conclude(self, said: Sequence[Said]) -> Verdict:
         if self.prototypes is None:
@@ -150,63 +171,32 @@ class _Asker:
         return self.prototypes.conclude(said[0])
 
 
-def _write(settings: Settings, targets: Targets | None, answers: Answers, console: Console) -> None:
-    """Write the table and the failures, and tell of them.
-
-    Raises
-    ------
-    DataError
-        Not one image could be answered.
-    """
-    failures = answers.failures
-    listed = settings.out.with_name(f"{settings.out.stem}-failures.csv")
-    if failures:
-        if not answers.rows and len(failures) == 1:
-            raise DataError(failures[0]["error"])
-        write_csv(listed, ("file", "error"), (failure.values() for failure in failures))
-        told = f"{len(failures)} images could not be used, see {listed}"
-        if not answers.rows:
-            raise DataError(f"{told}; the first: {failures[0]['error']}")
-        console.print(told, style="yellow", markup=False, highlight=False)
-    if targets is None:
-        write_csv(settings.out, ("file", *answers.columns), ((name, *row) for _, name, row in answers.rows))
-    else:
-        own = [name for name in targets.columns if name not in answers.columns]
-        by_row = {number: row for number, _, row in answers.rows}
-        blank = ("",) * len(answers.columns)
-        told_rows = (
-            (*(row[name] for name in own), *by_row.get(number, blank)) for number, row in enumerate(targets.rows)
-        )
-        write_csv(settings.out, (*own, *answers.columns), told_rows)
-    if not failures:
-        listed.unlink(missing_ok=True)  # of a table that was replaced
-
-
-def _remarks(settings: Settings, runs: Sequence[Run], answers: Answers) -> list[str]:
+def _remarks(settings: Settings, runs: Sequence[Run], answered: Answered) -> list[str]:
     said = []
     if settings.prototypes is not None:
         said.append("the probabilities rest on the examples alone, are not calibrated, and take all classes for equal.")
+    elif runs[0].task == "regression":
+        if "low" not in answered.columns:
+            said.append("there are no intervals, for no image validated all of the runs.")
     elif any(run.calibration is None for run in runs):
         said.append(
             "the probabilities are as the network gave them, for the run keeps no answers on validation images."
         )
-    elif "set" not in answers.columns:
+    elif "set" not in answered.columns:
         said.append("the probabilities are as the networks gave them, for no image validated all of them.")
     elif settings.dropout_passes or any(turns(run, True) and not settings.symmetries for run in runs):
         said.append(
             "temperature and sets were fitted on answers averaged over the symmetries, without dropout, and promise"
             " less for these."
         )
-    if answers.empty:
+    if answered.empty:
         said.append(
-            f"{answers.empty} of {len(answers.rows)} images show nothing above what {runs[0].name} takes for"
-            " background: their answers mean nothing."
+            f"{answered.empty} of {len(answered.rows)} images show nothing {SIGNIFICANT:g} sigma above the background,"
+            f" or nothing that {runs[0].name} sees: their answers mean nothing, and their distance is infinite."
         )
-    if answers.other_pixels:
-        said.append(
-            f"{answers.other_pixels} of {len(answers.rows)} images have other pixels than the"
-            f" {as_read(runs[0]).pixel_arcsec:.3g} arcsec that {runs[0].name} was trained on."
-        )
+    for kind, count in Counter(one.kind for one in answered.differences).items():
+        first = next(one for one in answered.differences if one.kind == kind)
+        said.append(first.told(f"{count} of {len(answered.rows)} images", runs[0].name))
     return said
 
 

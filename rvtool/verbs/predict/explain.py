@@ -28,7 +28,7 @@ from rvtool.learning import Classifier
 from rvtool.report.display import show
 from rvtool.report.figures import STYLE, save
 from rvtool.runs.run import Run
-from rvtool.verbs.predict.reading import Asked
+from rvtool.verbs.predict.reading import ReadImage
 
 if TYPE_CHECKING:
     from astropy.wcs import WCS
@@ -75,7 +75,7 @@ class Explainer:
         self.run, self.folder = run, folder
         self.count = 0
 
-    def explain(self, images: Sequence[Asked], batch: Batch, chosen: Sequence[int]) -> None:
+    def explain(self, images: Sequence[ReadImage], batch: Batch, chosen: Sequence[int]) -> None:
         """Explain the class that was answered for each image of a prepared batch."""
         for one, given, kind in zip(images, batch["image"], chosen, strict=True):
             self.count += 1
@@ -85,7 +85,7 @@ class Explainer:
             self._write(path.with_name(f"{path.name}.fits"), seen, one, self.run.data.classes[kind])
             self._draw(path.with_name(f"{path.name}.png"), seen, one, self.run.data.classes[kind], given.cpu().numpy())
 
-    def _draw(self, path: Path, seen: np.ndarray, one: Asked, kind: str, given: np.ndarray) -> None:
+    def _draw(self, path: Path, seen: np.ndarray, one: ReadImage, kind: str, given: np.ndarray) -> None:
         assert isinstance(one.image, Image)
         origin: Any = "upper" if one.image.path and suffix_of(one.image.path) in PICTURE_SUFFIXES else "lower"
         shown = gaussian_filter(seen, EYE_PX)
@@ -101,7 +101,7 @@ class Explainer:
             figure.colorbar(drawn, ax=right, shrink=0.8, label="part of the logit, a pixel")
         save(figure, path)
 
-    def _write(self, path: Path, seen: np.ndarray, one: Asked, kind: str) -> None:
+    def _write(self, path: Path, seen: np.ndarray, one: ReadImage, kind: str) -> None:
         from astropy.io import fits
 
         header = fits.Header()
@@ -115,7 +115,7 @@ class Explainer:
             fits.PrimaryHDU(seen.astype(np.float32), header).writeto(stream)
 
 
-def place_of_given(one: Asked, stretch: Stretch) -> WCS | None:
+def place_of_given(one: ReadImage, stretch: Stretch) -> WCS | None:
     """Return the place on the sky of what a network is given of an image: of its middle, resampled."""
     assert isinstance(one.image, Image)
     if one.image.wcs is None:

@@ -39,10 +39,29 @@ class Settings(Config):
     )
     patience: int = Field(0, ge=0, description="Epochs without improvement after which to stop (0: never).")
 
+    from_: str | None = Field(None, description="Run whose weights to begin with, where they fit.")
+    backbone_rate: float = Field(
+        1.0, gt=0, le=1, description="Learning rate of the layers before the head, as a part of the head's."
+    )
+    unfreeze_epoch: int = Field(
+        0, ge=0, description="Epochs during which the layers before the head stay as they began (0: none)."
+    )
+    unfreeze_every: int = Field(
+        0, ge=0, description="Epochs between the thawing of one layer and the one before it (0: all at once)."
+    )
+
+    extra: Path | None = Field(None, description="Dataset of further images, simulated or generated, that train only.")
     fold: int | None = Field(None, ge=0, description="Hold this fold of the dataset out as the test part.")
     label_column: str = Field("label", description="Column of the manifest that is learnt.")
+    task: Literal["classify", "regress"] | None = Field(
+        None, description="Take the label for a class, or for a number to estimate. Default: what the model is for."
+    )
     where: tuple[str, ...] = Field((), description="Keep the rows with COLUMN=VALUE[,VALUE].")
     limit_images: int = Field(0, ge=0, description="Train on this many images at most (0: all).")
+    curriculum: str = Field(
+        "", description="Column by which to go from easy to hard: large values first, or COLUMN:ascending."
+    )
+    curriculum_epochs: int = Field(0, ge=0, description="Epochs until all images are seen (0: half of all epochs).")
     loss: tuple[str, ...] = Field((), description="Loss as NAME[:WEIGHT]. Default: the model's own.")
     augment: tuple[str, ...] = Field(
         ("rotate-flip", "shift"), description="Augmenter of the training images; 'none' for none."
@@ -75,7 +94,11 @@ class Settings(Config):
     save_every: int = Field(0, ge=0, description="Steps between checkpoints, besides one an epoch (0: none).")
     sample_every: int = Field(0, ge=0, description="Epochs between pictures of what the model answers (0: none).")
     log_every: int = Field(0, ge=0, description="Steps between rows of metrics.csv, besides one an epoch (0: none).")
+    search: int = Field(
+        0, ge=0, description="Train this often, looking for the best settings of the model (0: once, as told)."
+    )
     find_learning_rate: bool = Field(False, description="Only try learning rates, plot the losses and suggest one.")
+    show_augmentation: bool = Field(False, description="Only draw training images, as they are and augmented.")
 
 
 def run(settings: Settings, console: Console) -> dict[str, Any]:
@@ -90,6 +113,10 @@ def run(settings: Settings, console: Console) -> dict[str, Any]:
     """
     if settings.resume is None:
         _check(settings)  # before the seconds that loading torch takes
+        if settings.search:
+            from rvtool.verbs.train.search import search
+
+            return search(settings, console)
     from rvtool.verbs.train.loop import train
 
     return train(settings, console)
@@ -97,11 +124,16 @@ def run(settings: Settings, console: Console) -> dict[str, Any]:
 
 def _check(settings: Settings) -> None:
     from rvtool.plugins import component, components
+    from rvtool.runs.run import load_run
 
     example = f"rvtool train {settings.model or 'alhassan-cnn'} --data data/first"
     if not settings.model:
         raise ConfigError(f"Name the model to train ({', '.join(components('model'))}), for example: {example}")
     component("model", settings.model).configure(settings.config)
+    if settings.from_ is not None:
+        load_run(settings.from_)
+    elif settings.unfreeze_epoch and settings.config.get("weights", "none") == "none":
+        raise ConfigError("--unfreeze-epoch keeps layers as they begin; name what they begin with: --from RUN.")
     if settings.data is None:
         raise ConfigError(
             f"'{settings.model}' needs images to learn from: --data DATASET_OR_FOLDER, for example: {example}"

@@ -1,4 +1,4 @@
-"""What a trained classifier says of its own images, kept in the run: how sure it may be, and what it knows."""
+"""What a trained model says of its own images, kept in the run: how sure it may be, and what it knows."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from rvtool.data.batches import Material
 from rvtool.runs.apply import Asking, Said, ask
 from rvtool.runs.calibration import Calibration, write_calibration
 from rvtool.runs.familiar import familiarise, write_familiar
+from rvtool.runs.intervals import Intervals, write_intervals
 from rvtool.runs.known import contents
 from rvtool.runs.run import Run, load_run
 
@@ -18,13 +19,17 @@ MOST_IMAGES = 5000  # of each part: more would tell nothing new and cost hours o
 
 
 def keep_answers(path: Path, material: Material, device: torch.device, batch_size: int, seed: int) -> None:
-    """Ask a finished classifier of its validation images, and of its training images where it shows features."""
+    """Ask a finished model of its validation images, and a classifier that shows features of its training images."""
     run = load_run(path)
     run.model.to(device)
     assert material.labels is not None
     rows = _some(material.rows("val"), seed)
     said = _ask(run, material, rows, device, batch_size)
-    kept = Calibration(contents(material, rows), material.labels[rows], said.probabilities)
+    if run.task == "regression":
+        limits = run.model.likelihood.limits
+        write_intervals(path, Intervals(contents(material, rows), material.labels[rows], said.answers, limits))
+        return
+    kept = Calibration(contents(material, rows), material.labels[rows], said.answers)
     write_calibration(path, kept, run.data.classes)
     if said.features is not None:
         rows = _some(material.rows("train"), seed)

@@ -6,29 +6,34 @@ import logging
 import math
 import os
 import warnings
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import lightning
 import torch
+from lightning.pytorch import Callback
 from lightning.pytorch.loggers import TensorBoardLogger
 from rich.console import Console
 
 from rvtool import plugins
 from rvtool.data.batches import Batches
 from rvtool.errors import ConfigError, DataError
-from rvtool.learning import EMA, Model, Randomness, Schedule
+from rvtool.learning import EMA, Model, Randomness, Schedule, Thaw, for_task
 from rvtool.runs.run import build_model, load_run
 from rvtool.verbs.train import Settings, record
 from rvtool.verbs.train.answers import keep_answers
 from rvtool.verbs.train.callbacks import ADVICE, Diverged, EvenGroups, Journal, Keeper, Pictures, StopAtStep
 from rvtool.verbs.train.display import Display
 from rvtool.verbs.train.material import make_batches
+from rvtool.verbs.train.transfer import begin_from
+
+TASKS = {None: "", "classify": "classification", "regress": "regression"}
 
 
-def train(settings: Settings, console: Console) -> dict[str, Any]:
-    """Train a model, or go on with a run (see `rvtool.verbs.train.run`)."""
+def train(settings: Settings, console: Console, watching: Sequence[Callback] = ()) -> dict[str, Any]:
+    """Train a model, or go on with a run (see `rvtool.verbs.train.run`), under the eyes of further callbacks."""
     _quiet_libraries()
     notes: dict[str, Any] = {}
     path = Path()
@@ -42,8 +47,12 @@ def train(settings: Settings, console: Console) -> dict[str, Any]:
             return record.outcome(path, notes)
     component = plugins.component("model", settings.model)
     devices = _devices(settings.gpus)
-    kind: type[Model] = component.load()
+    kind = for_task(component.load(), TASKS[settings.task])
     batches = make_batches(settings, kind, console)
+    if settings.show_augmentation:
+        from rvtool.verbs.train.augmented import show_augmentation
+
+        return show_augmentation(settings, batches, console)
     if notes and notes["dataset"]["digest"] != batches.material.dataset.digest:
         raise DataError(f"{settings.data} has changed since {path} began, so it cannot go on exactly; train anew.")
     new = not notes
@@ -52,8 +61,13 @@ def train(settings: Settings, console: Console) -> dict[str, Any]:
     lightning.seed_everything(settings.seed, verbose=False)
     model = build_model(notes, batches.material.info)
     model.accumulate, model.clip = settings.accumulate, settings.clip
-    if (new or _last_checkpoint(path) is None) and (told := model.start()):
-        console.print(told, highlight=False, markup=False, soft_wrap=True)
+    model.backbone_rate = settings.backbone_rate
+    if new or _last_checkpoint(path) is None:
+        told = [model.start()]
+        if settings.from_ is not None:
+            told += begin_from(load_run(settings.from_), model, batches.material)
+        for line in filter(None, told):
+            console.print(line, highlight=False, markup=False, soft_wrap=True)
     if new:  # all that was asked for can be done: only now is anything written
         path = record.claim(settings)
         if not settings.find_learning_rate:
@@ -63,16 +77,24 @@ def train(settings: Settings, console: Console) -> dict[str, Any]:
 
         return find_learning_rate(model, batches, _arithmetic(settings, model, devices), path, console)
     os.environ[record.SHARED_PATH] = str(path)
-    return _Training(settings, path, notes, devices, console).run(model, batches)
+    return _Training(settings, path, notes, devices, console, watching=watching).run(model, batches)
 
 
 class _Training:
     """One call of the trainer, and how it ends."""
 
     def __init__(
-        self, settings: Settings, path: Path, notes: dict[str, Any], devices: dict[str, Any], console: Console
+        self,
+        settings: Settings,
+        path: Path,
+        notes: dict[str, Any],
+        devices: dict[str, Any],
+        console: Console,
+        *,
+        watching: Sequence[Callback],
     ) -> None:
         self.settings, self.path, self.notes, self.devices, self.console = settings, path, notes, devices, console
+        self.watching = watching
 
     def run(self, model: Model, batches: Batches) -> dict[str, Any]:
         """Fit to the end, or to where it must stop; every end leaves a usable run."""
@@ -102,9 +124,12 @@ class _Training:
                     self._finish("failed")
                 raise
         if trainer.is_global_zero:
-            self._finish("complete")
-            if model.task == "classification":
+            self._finish(
+                "running"
+            )  # its weights are there; a kill from here on loses nothing that resuming does not bring
+            if model.task in ("classification", "regression"):
                 keep_answers(path, batches.material, model.device, settings.batch_size, settings.seed)
+            self._finish("complete")
         told = record.outcome(path, self.notes)
         self.console.print(f"best {told['headline']}", highlight=False)
         self.console.print(str(path), highlight=False, soft_wrap=True)
@@ -117,11 +142,13 @@ class _Training:
             Randomness(settings.seed),
             Schedule(settings.schedule, steps, round(settings.warmup * steps)),
             *([EMA(settings.ema)] if settings.ema else []),
+            *([Thaw(settings.unfreeze_epoch, settings.unfreeze_every)] if settings.unfreeze_epoch else []),
             *([StopAtStep(settings.steps)] if settings.steps else []),
             *([EvenGroups(settings.accumulate)] if settings.accumulate > 1 else []),
             *([Pictures(path / "samples", settings.sample_every, model.data.classes)] if draws else []),
             Journal(path / "metrics.csv", display, settings.log_every),
             self.keeper,
+            *self.watching,
         ]
         return lightning.Trainer(
             **_arithmetic(settings, model, self.devices),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -9,11 +10,15 @@ from rich.console import Console
 
 from rvtool import plugins
 from rvtool.data.batches import Batches, Material, Prepare, prepare
-from rvtool.data.dataset import open_dataset
+from rvtool.data.curriculum import read_curriculum
+from rvtool.data.dataset import Dataset, open_dataset
+from rvtool.data.extra import is_extra, with_extra
 from rvtool.data.stretch import Stretch, fit
 from rvtool.errors import ConfigError, DataError
 from rvtool.learning import Model
 from rvtool.report.progress import counted
+from rvtool.runs.known import contents
+from rvtool.runs.run import load_run
 from rvtool.verbs.train import Settings
 
 MOST_CLASSES = 200
@@ -28,7 +33,11 @@ def make_batches(settings: Settings, kind: type[Model], console: Console) -> Bat
     if material.target is not None:  # each side has its own unit, and so its own scale
         target = fit(stretch.model_copy(update={"crop": 0, "resize": 0}), material.target.statistics[train])
     prepare_batch = Prepare(fit(stretch, material.image.statistics[train]), target, _augmenters(settings, material))
-    return Batches(material, prepare_batch, batch_size=settings.batch_size, seed=settings.seed)
+    curriculum = None
+    if settings.curriculum:
+        epochs = settings.curriculum_epochs or math.ceil(settings.epochs / 2)
+        curriculum = read_curriculum(material.dataset, settings.curriculum, epochs)
+    return Batches(material, prepare_batch, batch_size=settings.batch_size, seed=settings.seed, curriculum=curriculum)
 
 
 def stretch_settings(settings: Settings, kind: type[Model]) -> Stretch:
@@ -57,11 +66,15 @@ def stretch_settings(settings: Settings, kind: type[Model]) -> Stretch:
 def _material(settings: Settings, kind: type[Model], stretch: Stretch, console: Console) -> Material:
     assert settings.data is not None
     dataset = open_dataset(settings.data).where(settings.where)
-    classifies = kind.task == "classification"
+    extra = None if settings.extra is None else open_dataset(settings.extra)
+    if extra is not None:
+        dataset = with_extra(dataset, extra)
+    needed = kind.task in ("classification", "regression")
     with counted(console, "packing") as progress:
         material = prepare(
             dataset,
-            label_column=settings.label_column if classifies or settings.label_column in dataset else None,
+            label_column=settings.label_column if needed or settings.label_column in dataset else None,
+            numbers=kind.task == "regression",
             fold=settings.fold,
             seed=settings.seed,
             crop=stretch.crop,
@@ -79,12 +92,42 @@ def _material(settings: Settings, kind: type[Model], stretch: Stretch, console: 
         near = np.isin(dataset.column("group"), dataset.column("group")[test]) & ~test
         told = f"fold {settings.fold} is held out; {near.sum()} other images share sky with it and train nothing"
         console.print(told, highlight=False, markup=False, soft_wrap=True)
-    if material.labels is not None and (material.labels < 0).any():
-        told = f"{(material.labels < 0).sum()} images have no '{settings.label_column}' and are left out"
+    if material.labels is not None and not material.labelled.all():
+        told = f"{(~material.labelled).sum()} images have no '{settings.label_column}' and are left out"
         console.print(told, highlight=False, markup=False, soft_wrap=True)
-    if classifies:
+    if extra is not None:
+        _check_extra(extra, material, stretch)
+        used = np.count_nonzero(is_extra(dataset) & (material.split == "train"))
+        told = f"{used} further images of {extra.root} train, and neither validate nor test"
+        console.print(told, highlight=False, markup=False, soft_wrap=True)
+    if kind.task == "classification":
         _check_classes(material)
     return material
+
+
+def _check_extra(extra: Dataset, material: Material, stretch: Stretch) -> None:
+    """Refuse further images of another unit where units count, and what holds or knows images that are held out."""
+    unit = extra.info.get("image", {}).get("unit", "")
+    if stretch.scale == "train" and unit.lower() != material.info.image.unit.lower():
+        raise ConfigError(
+            f"{extra.root} is in '{unit}' and {material.dataset.root} in '{material.info.image.unit}', which"
+            " --scale train compares; use --scale image."
+        )
+    mine = is_extra(material.dataset)
+    judged = set(contents(material, np.flatnonzero(~mine & np.isin(material.split, ("val", "test")))))
+    again = sum(content in judged for content in contents(material, np.flatnonzero(mine)))
+    if again:
+        raise DataError(f"{extra.root} holds {again} of the images that this training holds out; leave them out of it.")
+    maker = extra.info.get("source", {}).get("run")
+    if maker is None:
+        return
+    known = load_run(maker).known.trained_on(material)
+    held_out = int(np.count_nonzero(known & (material.split == "test")))
+    if held_out:
+        raise DataError(
+            f"{extra.root} was generated by {maker}, which was trained on {held_out} of the images that this training "
+            "holds out; train that generator with the same --fold."
+        )
 
 
 def _check_classes(material: Material) -> None:

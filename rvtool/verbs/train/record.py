@@ -20,12 +20,13 @@ from safetensors.torch import save
 import rvtool
 from rvtool import plugins
 from rvtool.data.batches import Batches, Material
+from rvtool.data.extra import is_extra
 from rvtool.data.files import write_bytes, write_error
 from rvtool.errors import DataError, unknown
 from rvtool.learning import Model, compose
 from rvtool.runs.known import write_known
 from rvtool.runs.recipe import dump_recipe
-from rvtool.runs.run import new_run_path, write_data_info
+from rvtool.runs.run import is_run, new_run_path, write_data_info
 from rvtool.verbs.train import Settings
 
 SHARED_PATH = "RVTOOL_RUN_PATH"  # tells the processes that share one training where its run is
@@ -48,6 +49,8 @@ def claim(settings: Settings) -> Path:
                 path.mkdir(parents=True)
                 return path
         path = settings.out
+        if is_run(str(path)) and not path.exists():
+            raise DataError(f"'{path}' means a certain run wherever runs are named; choose another --out.")
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             how = f"choose another --out, or go on with it: rvtool train --resume {path}"
             raise DataError(f"{path} exists already; {how}")
@@ -81,6 +84,7 @@ def describe(settings: Settings, kind: type[Model], material: Material, device: 
         "verb": "train",
         "started": now(),
         "model": settings.model,
+        "task": kind.task,
         "model_version": plugins.version_of("model", settings.model),
         "config": plugins.component("model", settings.model).configure(settings.config).model_dump(mode="json"),
         "losses": [f"{part.name}:{repr(part.weight).removesuffix('.0')}" for part in losses.parts],
@@ -98,7 +102,10 @@ def describe(settings: Settings, kind: type[Model], material: Material, device: 
         "dataset": {
             "path": str(material.dataset.root.resolve()),
             "digest": material.dataset.digest,
-            "images": {split: len(material.rows(split)) for split in ("train", "val", "test")},
+            "images": {  # the dataset's own, without further ones that only train
+                split: int(np.count_nonzero((material.split == split) & ~is_extra(material.dataset)))
+                for split in ("train", "val", "test")
+            },
         },
         "data_info": write_data_info(material.info),
     }
