@@ -47,7 +47,7 @@ class Rfi(Interference):
       broadband burst (lightning, sparks: all channels for a few neighbouring samples). Power only adds up.
     - On *sky images* of an interferometer no such lines can be: an image is a sum of fringes, one for each place where
       the visibility was measured, and interference in one of them adds its fringe a cos(2 pi (u x + v y) + phase) to
-      the whole image, straight stripes in any direction (section 16.2 of [1]_). Their period is drawn evenly in its
+      the whole image, straight stripes in any direction (chapter 16 of [1]_). Their period is drawn evenly in its
       logarithm from 4 pixels up.
 
     References

@@ -39,7 +39,7 @@ class Settings(Config):
     )
     patience: int = Field(0, ge=0, description="Epochs without improvement after which to stop (0: never).")
 
-    from_: str | None = Field(None, description="Run whose weights to begin with, where they fit.")
+    from_: str = Field("", description="Run whose weights to begin with, where they fit. Default: none.")
     backbone_rate: float = Field(
         1.0, gt=0, le=1, description="Learning rate of the layers before the head, as a part of the head's."
     )
@@ -130,7 +130,7 @@ def _check(settings: Settings) -> None:
     if not settings.model:
         raise ConfigError(f"Name the model to train ({', '.join(components('model'))}), for example: {example}")
     component("model", settings.model).configure(settings.config)
-    if settings.from_ is not None:
+    if settings.from_:
         load_run(settings.from_)
     elif settings.unfreeze_epoch and settings.config.get("weights", "none") == "none":
         raise ConfigError("--unfreeze-epoch keeps layers as they begin; name what they begin with: --from RUN.")

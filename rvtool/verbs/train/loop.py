@@ -64,7 +64,7 @@ def train(settings: Settings, console: Console, watching: Sequence[Callback] = (
     model.backbone_rate = settings.backbone_rate
     if new or _last_checkpoint(path) is None:
         told = [model.start()]
-        if settings.from_ is not None:
+        if settings.from_:
             told += begin_from(load_run(settings.from_), model, batches.material)
         for line in filter(None, told):
             console.print(line, highlight=False, markup=False, soft_wrap=True)

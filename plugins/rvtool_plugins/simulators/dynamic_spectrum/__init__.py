@@ -34,13 +34,13 @@ class DynamicSpectrumConfig(Config):
     polarisations: int = Field(2, ge=1, le=2, description="Polarisations that are averaged.")
 
     quality_mix: Levels = Field((0.2, 0.5, 0.3), description="Parts of the images of each quality.")
-    sefd_jy: Levels = Field((10.0, 20.0, 40.0), description="Noise of the receiver as a flux density (SEFD), Jy.")
+    sefd_jy: Levels = Field((5.0, 10.0, 20.0), description="Noise of the receiver as a flux density (SEFD), Jy.")
     baseline_fraction: Levels = Field(
-        (0.001, 0.002, 0.003),
+        (0.001, 0.002, 0.004),
         description="Rms of the drift in time and of the ripple in frequency, parts of the power.",
     )
-    rfi_channels: Levels = Field((0.5, 2.0, 5.0), description="Mean number of narrow persistent interferers.")
-    rfi_bursts: Levels = Field((0.3, 1.0, 3.0), description="Mean number of short broadband bursts.")
+    rfi_channels: Levels = Field((1.0, 3.0, 6.0), description="Mean number of narrow persistent interferers.")
+    rfi_bursts: Levels = Field((1.0, 3.0, 6.0), description="Mean number of short broadband bursts.")
     dropped_fraction: Levels = Field((0.0, 0.05, 0.15), description="Part of the pixels that is lost, and unknown.")
 
     dm_min_pc_cm3: float = Field(20.0, ge=0, description="Least dispersion measure of pulsars, pc/cm3.")

@@ -62,7 +62,7 @@ class Receiver:
             torch.tensor(levels, device=indices.device)[quality]
             for levels in (config.sefd_jy, config.baseline_fraction)
         )
-        background = 0.5 * 40 ** chances[:, 1]
+        background = 0.5 * 20 ** chances[:, 1]
         power = sefd + background + flux_jy
         integrated = config.polarisations * config.channel_mhz * 1e6 * config.sample_s
         return {

@@ -98,7 +98,7 @@ class Sources:
         dm = _log(uniform, max(config.dm_min_pc_cm3, 1e-3), config.dm_max_pc_cm3)
         band_mhz = fields.interstellar_mhz(dm, config.centre_mhz, scatter)
         return {
-            "flux_jy": _log(uniform, 0.002, 0.03),
+            "flux_jy": _log(uniform, 0.006, 0.06),
             "spectral_index": -1.6 + 0.54 * slope,
             "period_s": period,
             "pulse_width_s": period * _flat(uniform, 0.02, 0.1),
@@ -119,7 +119,7 @@ class Sources:
         branch = fields.branches(strength)
         point = _log(uniform, 0.03, 0.5)  # part of the flux that is compact enough to scintillate
         return {
-            "flux_jy": _log(uniform, 1.0, 20.0),
+            "flux_jy": _log(uniform, 0.5, 10.0),
             "spectral_index": _flat(uniform, -1.0, 0.3),
             "scattering_strength": strength,
             "compact_fraction": point,
@@ -135,16 +135,16 @@ class Sources:
             "flux_jy": _log(uniform, 0.02, 0.3),
             "spectral_index": -0.7 + 0.2 * slope,
             "redshift": _flat(uniform, *self._redshifts),
-            "hi_flux_jy_km_s": _log(uniform, 15.0, 150.0),
+            "hi_flux_jy_km_s": _log(uniform, 30.0, 300.0),
             "hi_width_km_s": _flat(uniform, 100.0, WIDEST_KM_S),
             "hi_lopsided": _flat(uniform, -0.4, 0.4),
         }
 
     def _nebula(self, uniform: Iterator[torch.Tensor], *_: torch.Tensor) -> Columns:
         return {
-            "flux_jy": _log(uniform, 3.0, 40.0),
+            "flux_jy": _log(uniform, 3.0, 30.0),
             "optical_depth": _log(uniform, 0.003, 1.0),
-            "electron_temperature_k": _flat(uniform, 6000.0, 12000.0),
+            "electron_temperature_k": _flat(uniform, 5000.0, 10000.0),
             "line_width_km_s": _flat(uniform, 18.0, 40.0),
             "velocity_km_s": _flat(uniform, -FASTEST_KM_S, FASTEST_KM_S),
         }
