@@ -41,6 +41,11 @@ class Losses(nn.Module):
         self.parts = tuple(parts)
         self.of_parts = nn.ModuleList(part.loss for part in parts)  # moves them with the model, and lists parameters
 
+    @property
+    def specs(self) -> list[str]:
+        """The losses as `compose` takes them: ``"name:weight"``."""
+        return [f"{part.name}:{repr(part.weight).removesuffix('.0')}" for part in self.parts]
+
     def of(self, role: str) -> tuple[Part, ...]:
         """Return the parts of one role, for a model that calls them in its own way (an adversarial one)."""
         return tuple(part for part in self.parts if part.role == role)

@@ -6,11 +6,13 @@ from io import StringIO
 
 import numpy as np
 import pytest
+import torch
 from astropy.io import fits
 from rich.console import Console
 
 from rvtool.errors import ConfigError
 from rvtool.runs.intervals import Intervals, mean_answer
+from rvtool.runs.run import load_run
 from rvtool.verbs import evaluate, predict, train
 
 TINY = {"channels": "4,8", "hidden": 16, "dropout": 0.0}
@@ -136,3 +138,16 @@ def test_words_are_no_numbers_and_a_regressor_has_one_likelihood(sky, tmp_path):
     with pytest.raises(ConfigError, match="one likelihood"):
         fit(sky, tmp_path / "run", loss=("von-mises-nll", "gaussian-nll"))
     assert not (tmp_path / "run").exists()
+
+
+def test_a_regressor_begins_with_another_s_head_where_the_question_is_the_same(runs, sky, tmp_path):
+    still = {"epochs": 1, "from_": str(runs / "fold_0"), "config": {**TINY, "learning_rate": 1e-9}, "fold": 0}
+    vm = {"loss": ("von-mises-nll",), "set": {"loss": {"von-mises-nll": {"largest_deg": 90}}}}
+    fit(sky, tmp_path / "same", **still, **vm)
+    fit(sky, tmp_path / "other", **still)
+    head = [
+        load_run(path).weights["network.head.weight"]
+        for path in (runs / "fold_0", tmp_path / "same", tmp_path / "other")
+    ]
+    assert torch.allclose(head[0], head[1], atol=1e-5)
+    assert not torch.allclose(head[0], head[2], atol=1e-2)

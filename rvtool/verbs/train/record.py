@@ -87,7 +87,7 @@ def describe(settings: Settings, kind: type[Model], material: Material, device: 
         "task": kind.task,
         "model_version": plugins.version_of("model", settings.model),
         "config": plugins.component("model", settings.model).configure(settings.config).model_dump(mode="json"),
-        "losses": [f"{part.name}:{repr(part.weight).removesuffix('.0')}" for part in losses.parts],
+        "losses": losses.specs,
         "settings": settings.model_dump(mode="json"),
         "seed": settings.seed,
         "device": device,

@@ -12,7 +12,7 @@ from rvtool.runs.run import Run
 
 
 def begin_from(run: Run, model: Model, material: Material) -> list[str]:
-    """Take a run's weights: those of the backbone, and of the head where it knew the same classes.
+    """Take a run's weights: those of the backbone, and of the head where it answered the same question.
 
     Returns
     -------
@@ -32,7 +32,9 @@ def begin_from(run: Run, model: Model, material: Material) -> list[str]:
             f"{run.path} was trained on {judged} of the images that this training holds out as its test part, so no "
             "figure would tell how it does on new ones; train that run without them (the same --fold, or --where)."
         )
-    alike = bool(model.data.classes) and run.data.classes == model.data.classes
+    alike = run.task == model.task and run.data.classes == model.data.classes
+    if model.task == "regression":  # the likelihood says what the head's numbers mean
+        alike = alike and (run.data.label_column, run.record["losses"]) == (model.data.label_column, model.losses.specs)
     told = [take_weights(model, run.weights, str(run.path), head=alike)]
     if choosing:
         told.append(
