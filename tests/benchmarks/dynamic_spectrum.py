@@ -19,6 +19,7 @@ import json
 import math
 import statistics
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -58,7 +59,7 @@ def smooth(rng: np.random.Generator, filtered: np.ndarray, shape: tuple[int, ...
 
 def pulsar(rng: np.random.Generator, by_pulse: bool) -> np.ndarray:
     """Make dispersed pulses, folded or one by one."""
-    period, dm, flux = log(rng, 0.05, T * CONFIG.sample_s / 3), log(rng, 20, 300), log(rng, 0.002, 0.03)
+    period, dm, flux = log(rng, 0.05, T * CONFIG.sample_s / 3), log(rng, 50, 300), log(rng, 0.006, 0.06)
     index, modulation = -1.6 + 0.54 * rng.standard_normal(), rng.uniform(0.1, 1)
     smear = 2 * 4.148808e-3 * dm * CONFIG.channel_mhz / 1000 * (MHZ / 1000) ** -3
     sigma = np.sqrt((period * rng.uniform(0.02, 0.1) / FWHM) ** 2 + (smear**2 + CONFIG.sample_s**2) / 12)
@@ -96,13 +97,13 @@ def quasar(rng: np.random.Generator) -> np.ndarray:
     slow = smooth(rng, np.exp(-0.5 * (2 * math.pi * CYCLES_S * fresnel_s * strong / math.sqrt(2)) ** 2), (T,))
     scatter = math.sqrt(math.log1p((point * strong ** (-1 / 3) if strength > 1 else 0) ** 2))
     gain = (1 + point * min(strength, 1) ** (5 / 6) * (power - 1)) * np.exp(scatter * slow - scatter**2 / 2)
-    return log(rng, 1, 20) * ((MHZ / CONFIG.centre_mhz) ** rng.uniform(-1, 0.3))[:, None] * gain
+    return log(rng, 0.5, 10) * ((MHZ / CONFIG.centre_mhz) ** rng.uniform(-1, 0.3))[:, None] * gain
 
 
 def spiral(rng: np.random.Generator) -> np.ndarray:
     """Make a continuum and a double-horned line, a column."""
     centre = lines.HI_MHZ / (1 + rng.uniform(0, 0.034))
-    width, lopsided, flux = rng.uniform(100, 500), rng.uniform(-0.4, 0.4), log(rng, 15, 150)
+    width, lopsided, flux = rng.uniform(100, 500), rng.uniform(-0.4, 0.4), log(rng, 30, 300)
     speed = lines.C_KM_S * (1 - EDGES / centre)
     below = np.zeros(C + 1)
     for place, weight in lines.HERMITE:
@@ -115,7 +116,7 @@ def spiral(rng: np.random.Generator) -> np.ndarray:
 
 def nebula(rng: np.random.Generator) -> np.ndarray:
     """Make free-free emission and recombination lines, a column."""
-    depth, kelvin, width = log(rng, 0.003, 1), rng.uniform(6000, 12000), rng.uniform(18, 40)
+    depth, kelvin, width = log(rng, 0.003, 1), rng.uniform(5000, 10000), rng.uniform(18, 40)
     ratio, velocity = MHZ / CONFIG.centre_mhz, rng.uniform(-100, 100)
     bright = np.zeros(C)
     for level in lines.levels_between(EDGES[0], EDGES[-1]):
@@ -126,7 +127,7 @@ def nebula(rng: np.random.Generator) -> np.ndarray:
         strength = 7103.3 * (rest / 1000) ** 1.1 / (1 + lines.HELIUM) * kelvin**-1.15
         bright += np.diff(below) * strength / (lines.C_KM_S * CONFIG.channel_mhz / centre)
     thermal = ratio**2 * np.expm1(-depth * ratio**-2.1) / np.expm1(-depth)
-    return (log(rng, 3, 40) * thermal * (1 + bright * depth / np.expm1(depth)))[:, None]
+    return (log(rng, 3, 30) * thermal * (1 + bright * depth / np.expm1(depth)))[:, None]
 
 
 def loop(count: int, by_pulse: bool) -> np.ndarray:
@@ -139,7 +140,7 @@ def loop(count: int, by_pulse: bool) -> np.ndarray:
         name = CLASSES[index % 4]
         source = pulsar(rng, by_pulse) if name == "pulsar" else (quasar, spiral, nebula)[index % 4 - 1](rng)
         level = rng.choice(3, p=CONFIG.quality_mix)
-        power = CONFIG.sefd_jy[level] + 0.5 * 40 ** rng.random() + source.mean()
+        power = CONFIG.sefd_jy[level] + 0.5 * 20 ** rng.random() + source.mean()
         sigma = power / math.sqrt(integrated)
         image = rng.standard_normal((C, T), np.float32) * np.float32(sigma)
         image += source
@@ -212,7 +213,8 @@ def correlation(values: np.ndarray, lag: int) -> float:
 
 def summary(image: np.ndarray) -> list[float]:
     """Return 20 numbers that sum an image ``(C, T)`` up."""
-    series, spectrum = np.nanmean(image, 0), np.nanmean(image, 1)
+    with warnings.catch_warnings(action="ignore"):  # whole channels and packets are lost
+        series, spectrum = np.nanmean(image, 0), np.nanmean(image, 1)
     pixels, times, frequencies = moments(image), moments(series), moments(spectrum)
     return [
         float(np.nanmean(image)),
@@ -233,11 +235,10 @@ def summaries(dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
     paths = dataset.column("path")
     rows = {(path, plane): row for row, (path, plane) in enumerate(zip(paths, dataset.column("plane"), strict=True))}
     numbers = np.empty((len(dataset), 20))
-    with np.errstate(all="ignore"):
-        for path in sorted(set(paths)):
-            for image in planes(dataset.root / path):
-                if (row := rows.get((path, image.plane))) is not None:
-                    numbers[row] = summary(image.data[0].astype(np.float64))
+    for path in sorted(set(paths)):
+        for image in planes(dataset.root / path):
+            if (row := rows.get((path, image.plane))) is not None:
+                numbers[row] = summary(image.data[0].astype(np.float64))
     return numbers, np.array([CLASSES.index(name) for name in dataset.column("label")])
 
 

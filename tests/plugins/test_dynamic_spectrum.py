@@ -200,7 +200,7 @@ def test_strong_scattering_is_fast_narrow_and_slow():
 
 def test_noise_follows_the_radiometer_equation():
     batch = simulate(40, **{**SMALL, **CLEAN}, classes="spiral-galaxy")
-    power = 10 + batch["background_jy"] + batch["flux_jy"]
+    power = 5 + batch["background_jy"] + batch["flux_jy"]
     expected = power / math.sqrt(2 * 1e6 * 0.002)
     torch.testing.assert_close(batch["noise_jy"], expected)
     steady = batch["image"][:, 0] - batch["image"][:, 0].mean(2, keepdim=True)
@@ -218,9 +218,9 @@ def test_qualities_differ_as_stated():
         name: [float(batch[name][batch["quality"] == level].float().mean()) for level in range(3)]
         for name in ("sefd_jy", "rfi_channels", "rfi_bursts", "unknown_fraction")
     }
-    assert means["sefd_jy"] == pytest.approx([10, 20, 40])
-    assert means["rfi_channels"] == pytest.approx([0.5, 2, 5], rel=0.25)
-    assert means["rfi_bursts"] == pytest.approx([0.3, 1, 3], rel=0.35)
+    assert means["sefd_jy"] == pytest.approx([5, 10, 20])
+    assert means["rfi_channels"] == pytest.approx([1, 3, 6], rel=0.25)
+    assert means["rfi_bursts"] == pytest.approx([1, 3, 6], rel=0.25)
     assert means["unknown_fraction"] == pytest.approx([0, 0.05, 0.15], abs=0.02)
     assert not batch["image"][~batch["mask"]].any()
 

@@ -43,7 +43,7 @@ class DynamicSpectrumConfig(Config):
     rfi_bursts: Levels = Field((1.0, 3.0, 6.0), description="Mean number of short broadband bursts.")
     dropped_fraction: Levels = Field((0.0, 0.05, 0.15), description="Part of the pixels that is lost, and unknown.")
 
-    dm_min_pc_cm3: float = Field(20.0, ge=0, description="Least dispersion measure of pulsars, pc/cm3.")
+    dm_min_pc_cm3: float = Field(50.0, ge=0, description="Least dispersion measure of pulsars, pc/cm3.")
     dm_max_pc_cm3: float = Field(300.0, gt=0, le=3000, description="Largest dispersion measure of pulsars, pc/cm3.")
     period_min_s: float = Field(0.05, gt=0, description="Shortest period of pulsars, s.")
     period_max_s: float = Field(0.0, ge=0, description="Longest period of pulsars, s; 0 = a third of the observation.")

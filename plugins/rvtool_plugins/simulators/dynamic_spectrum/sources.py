@@ -1,6 +1,6 @@
 """The four classes: what is drawn for each, its steady spectrum, and what varies: pulses and scintillation.
 
-Ranges are those of sources that a dish of 20 Jy sees in two seconds; log-uniform where they span a decade or more.
+Ranges are those of sources that a large dish sees in two seconds; log-uniform where they span a decade or more.
 
 References
 ----------
