@@ -234,8 +234,7 @@ class Jury:
     @cached_property
     def calibration(self) -> Calibration | None:
         """That of their mean answers; None where a run keeps none, or too few images validated them all."""
-        kept = [run.calibration for run in self.runs]
-        return together([one for one in kept if one is not None], self.prior) if None not in kept else None
+        return together([run.calibration for run in self.runs], self.prior)
 
     def conclude(self, said: Sequence[Said]) -> Verdict:
         """Put together what the members said of the same images."""

@@ -111,20 +111,33 @@ def soften(probabilities: np.ndarray, temperature: float, shifts: np.ndarray | f
     return powers / powers.sum(axis=1, keepdims=True)
 
 
-def together(calibrations: Sequence[Calibration], prior: Prior = "model") -> Calibration | None:
+def common_rows(contents: Sequence[Sequence[bytes]]) -> tuple[list[bytes], list[np.ndarray]] | None:
+    """Find the images that validated all of several runs.
+
+    Returns
+    -------
+    Their contents, and where they stand in each of `contents`; None where they are fewer than `FEWEST`, and not all of
+    a run's either: nothing fitted on so few would hold.
+    """
+    common = sorted(set(contents[0]).intersection(*contents[1:]))
+    if len(common) < min(FEWEST, *(len(one) for one in contents)):
+        return None
+    places = [{content: row for row, content in enumerate(one)} for one in contents]
+    return common, [np.array([place[content] for content in common], np.int64) for place in places]
+
+
+def together(calibrations: Sequence[Calibration | None], prior: Prior = "model") -> Calibration | None:
     """Return the calibration of the mean of several classifiers' probabilities.
 
-    None where fewer than `FEWEST` images validated all: nothing fitted on so few would hold.
+    None where one of them has none, or too few images validated all (`common_rows`).
     """
-    common = sorted(set(calibrations[0].content).intersection(*(one.content for one in calibrations[1:])))
-    if len(common) < min(FEWEST, *(len(one.content) for one in calibrations)):
+    kept = [one for one in calibrations if one is not None]
+    found = common_rows([one.content for one in kept]) if len(kept) == len(calibrations) else None
+    if found is None:
         return None
-    parts = []
-    for one in calibrations:
-        place = {content: row for row, content in enumerate(one.content)}
-        rows = np.array([place[content] for content in common])
-        parts.append((one.labels[rows], one.probabilities[rows]))
-    return Calibration(common, parts[0][0], np.mean([probabilities for _, probabilities in parts], axis=0), prior)
+    common, rows = found
+    answers = [one.probabilities[own] for one, own in zip(kept, rows, strict=True)]
+    return Calibration(common, kept[0].labels[rows[0]], np.mean(answers, axis=0), prior)
 
 
 def write_calibration(folder: Path, calibration: Calibration, classes: Sequence[str]) -> None:

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from rvtool.data.files import writing
 from rvtool.errors import DataError
-from rvtool.runs.calibration import FEWEST, FILE
+from rvtool.runs.calibration import FILE, common_rows
 
 
 @dataclass(frozen=True)
@@ -68,18 +68,18 @@ def mean_answer(members: Sequence[np.ndarray]) -> np.ndarray:
     return np.stack([estimates.mean(axis=0), spread], axis=1)
 
 
-def together(members: Sequence[Intervals]) -> Intervals | None:
-    """Return the intervals of several regressors' mean answer; None where too few images validated all."""
-    common = sorted(set(members[0].content).intersection(*(one.content for one in members[1:])))
-    if len(common) < min(FEWEST, *(len(one.content) for one in members)):
+def together(members: Sequence[Intervals | None]) -> Intervals | None:
+    """Return the intervals of several regressors' mean answer.
+
+    None where one of them has none, or too few images validated all.
+    """
+    kept = [one for one in members if one is not None]
+    found = common_rows([one.content for one in kept]) if len(kept) == len(members) else None
+    if found is None:
         return None
-    truths, answers = [], []
-    for one in members:
-        place = {content: row for row, content in enumerate(one.content)}
-        rows = np.array([place[content] for content in common])
-        truths.append(one.truth[rows])
-        answers.append(one.answers[rows])
-    return Intervals(common, truths[0], mean_answer(answers), members[0].limits)
+    common, rows = found
+    answers = [one.answers[own] for one, own in zip(kept, rows, strict=True)]
+    return Intervals(common, kept[0].truth[rows[0]], mean_answer(answers), kept[0].limits)
 
 
 def write_intervals(folder: Path, intervals: Intervals) -> None:

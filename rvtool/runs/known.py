@@ -47,12 +47,13 @@ class Known:
         """Return the split that the run gave each row of a dataset; ``""`` for images that it did not know."""
         return np.array([self.by_content.get(content, "") for content in contents(material)], dtype=object)
 
-    def trained_on(self, material: Material) -> np.ndarray:
+    def trained_on(self, material: Material, splits: np.ndarray | None = None) -> np.ndarray:
         """Tell of each row of a dataset whether the run was trained on it: by content, or by its place on the sky.
 
-        Content is compared as both models see it, and is another where they see other crops.
+        Content is compared as both models see it, and is another where they see other crops. Whoever has `splits_of`
+        these images already gives it, for hashing a large dataset takes long.
         """
-        seen: np.ndarray = self.splits_of(material) == "train"
+        seen: np.ndarray = (self.splits_of(material) if splits is None else splits) == "train"
         ra, dec = self.places("train")
         dataset = material.dataset
         if not ra.size or "ra_deg" not in dataset or "dec_deg" not in dataset:

@@ -95,8 +95,7 @@ def _conclude(members: Sequence[Asked], name: str, settings: Settings, warnings:
         answers[:, 1],
         dataset.column("group")[first.rows] if "group" in dataset else None,
     )
-    kept = [one.run.intervals for one in members]
-    intervals = together([one for one in kept if one is not None]) if None not in kept else None
+    intervals = together([one.run.intervals for one in members])
     return Concluded(first.run, name, first.where, estimates, _ends(intervals, answers, settings.coverage), warnings)
 
 

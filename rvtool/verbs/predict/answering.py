@@ -120,6 +120,7 @@ class _Asker:
             self.prototypes = read_prototypes(
                 settings.prototypes, runs[0], self.asking, self.device, settings.batch_size
             )
+        self.intervals = together([run.intervals for run in runs]) if runs[0].task == "regression" else None
         self.classes = self.prototypes.classes if self.prototypes else runs[0].data.classes
         self.explainer = None
         if settings.explain:
@@ -159,9 +160,7 @@ class _Asker:
     def _estimate(self, said: Sequence[Said]) -> tuple[tuple[str, ...], Iterator[tuple[str, ...]]]:
         """Return columns and cells of what regressors say."""
         answer = mean_answer([one.answers for one in said])
-        kept = [run.intervals for run in self.runs]
-        intervals = together([one for one in kept if one is not None]) if None not in kept else None
-        columns = [*answer.T, *(intervals.around(answer, self.coverage) if intervals is not None else ())]
+        columns = [*answer.T, *(self.intervals.around(answer, self.coverage) if self.intervals is not None else ())]
         names = ("estimate", "deviation", "low", "high")[: len(columns)]
         return names, (tuple(f"{value:.6g}" for value in row) for row in zip(*columns, strict=True))
 

@@ -74,7 +74,8 @@ def _new(runs: Sequence[Run], material: Material) -> np.ndarray:
     """Return the rows that can be read and that no run has learnt from."""
     known = np.zeros(len(material.dataset), bool)
     for run in runs:
-        known |= run.known.trained_on(material) | (run.known.splits_of(material) == "val")
+        splits = run.known.splits_of(material)
+        known |= run.known.trained_on(material, splits) | (splits == "val")
     rows = np.flatnonzero(material.image.good & ~known)
     if not rows.size:
         raise DataError(f"{material.dataset.root} has no image that is new to {runs[0].name}; name another --pool.")
