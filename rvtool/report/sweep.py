@@ -61,7 +61,7 @@ def figures_of(result: Mapping[str, Any]) -> dict[str, float]:
 
 def write_results(path: Path, results: Sequence[Result]) -> None:
     """Write a table of every setting and every figure, a row a result."""
-    settings, figures = _names(results)
+    settings, figures = names_of(results)
     rows = []
     for one in results:
         cells = [value_text(one.settings.get(name, "")) for name in settings]
@@ -89,15 +89,15 @@ def means(results: Sequence[Result]) -> list[Mean]:
     """Put together what differs in `REPEATS` only, in the order of the results."""
     found: dict[str, Mean] = {}
     for one in results:
-        common = {name: value for name, value in one.settings.items() if not _repeats(name)}
+        common = {name: value for name, value in one.settings.items() if not is_repeat(name)}
         found.setdefault(str(common), Mean(common, [])).figures.append(one.figures)
     return list(found.values())
 
 
 def write_means(path: Path, results: Sequence[Result]) -> None:
     """Write a table of means and standard deviations over `REPEATS`, a row for each combination of the others."""
-    settings, figures = _names(results)
-    settings = [name for name in settings if not _repeats(name)]
+    settings, figures = names_of(results)
+    settings = [name for name in settings if not is_repeat(name)]
     columns = [*settings, "results", *(f"{name} {what}" for name in figures for what in ("mean", "standard deviation"))]
     rows = []
     for mean in means(results):
@@ -109,16 +109,16 @@ def write_means(path: Path, results: Sequence[Result]) -> None:
 
 def repeated(results: Sequence[Result]) -> bool:
     """Tell whether some results differ in `REPEATS` only."""
-    settings, _ = _names(results)
-    return any(map(_repeats, settings)) and len(means(results)) < len(results)
+    settings, _ = names_of(results)
+    return any(map(is_repeat, settings)) and len(means(results)) < len(results)
 
 
 def results_table(results: Sequence[Result], scores: Sequence[str], title: str, best: Result | None = None) -> Table:
     """Tabulate results, the best in bold; where some differ in `REPEATS` only, their means and standard deviations."""
-    settings, _ = _names(results)
+    settings, _ = names_of(results)
     together = repeated(results)
     if together:
-        settings = [name for name in settings if not _repeats(name)]
+        settings = [name for name in settings if not is_repeat(name)]
     rows = means(results) if together else [Mean(dict(one.settings), [one.figures]) for one in results]
     names = [str(len(row.figures)) for row in rows] if together else [one.name for one in results]
     table = Table(title=Text(title), title_justify="left")
@@ -148,9 +148,9 @@ def results_figure(results: Sequence[Result], scores: Sequence[str], path: Path,
     best
         The best of results whose settings were drawn by chance: each of them is a point then, and this one is marked.
     """
-    settings, _ = _names(results)
+    settings, _ = names_of(results)
     differ = [name for name in settings if len({value_text(one.settings.get(name, "")) for one in results}) > 1]
-    axes = [name for name in differ if not _repeats(name)] or differ or settings
+    axes = [name for name in differ if not is_repeat(name)] or differ or settings
     short = short_names(settings)
     with matplotlib.rc_context(STYLE):
         size = (3.4 * len(axes) + 0.4, 2.7 * len(scores) + 0.2)
@@ -180,7 +180,7 @@ def results_figure(results: Sequence[Result], scores: Sequence[str], path: Path,
     return save(figure, path)
 
 
-def _names(results: Sequence[Result]) -> tuple[list[str], list[str]]:
+def names_of(results: Sequence[Result]) -> tuple[list[str], list[str]]:
     """Return the names of all settings and of all figures, in the order in which they come."""
     return (
         list(dict.fromkeys(name for one in results for name in one.settings)),
@@ -188,7 +188,8 @@ def _names(results: Sequence[Result]) -> tuple[list[str], list[str]]:
     )
 
 
-def _repeats(name: str) -> bool:
+def is_repeat(name: str) -> bool:
+    """Tell whether a setting is one of `REPEATS`."""
     return name.rpartition(".")[2] in REPEATS
 
 

@@ -187,7 +187,7 @@ def _conclude(
     members: Sequence[Member], jobs: Sequence[Job], outcomes: Sequence[dict[str, Any]], console: Console
 ) -> dict[str, Any]:
     """Put what the members of a sweep reached into one table and one figure."""
-    from rvtool.report import sweep
+    from rvtool.report import paired, sweep
     from rvtool.runs.sweep import sweep_folder
 
     figures: dict[str, dict[str, float]] = {member.name: {} for member in members}
@@ -196,8 +196,11 @@ def _conclude(
         found = {f"{job.stage.name}.{name}": value for name, value in sweep.figures_of(outcome["result"]).items()}
         for name in job.members:
             figures[name] |= found
-        if found:
-            scores[job.stage.name] = next(iter(found))
+        if found and (
+            len(members) == 1 or len(job.members) < len(members)
+        ):  # what all members share tells nothing of their settings
+            balanced = f"{job.stage.name}.balanced_accuracy"
+            scores[job.stage.name] = balanced if balanced in found else next(iter(found))
     results = [sweep.Result(member.name, member.values, figures[member.name]) for member in members]
     files = {"table": sweep_folder(members[0]) / "sweep.csv"}
     sweep.write_results(files["table"], results)
@@ -207,11 +210,19 @@ def _conclude(
     if scores:
         files["figure"] = files["table"].with_suffix(".png")
         sweep.results_figure(results, list(scores.values()), files["figure"])
+    compares = sweep.repeated(results) and paired.comparable(results)
+    if compares:
+        files["differences"] = files["table"].with_name("sweep_differences.csv")
+        paired.write_differences(files["differences"], results)
+        files["pairs"] = files["differences"].with_suffix(".png")
+        paired.differences_figure(results, list(scores.values()), files["pairs"])
     counts = Counter(outcome["status"] for outcome in outcomes)
     told = ", ".join(f"{count} {status}" for status, count in counts.items())
     console.print()
     console.print(f"{len(jobs)} stages of {len(members)} members: {told}", highlight=False, markup=False)
     console.print(sweep.results_table(results, list(scores.values()), "Sweep"))
+    if compares:
+        console.print(paired.differences_table(results, list(scores.values())))
     for path in files.values():
         console.print(str(path), markup=False, highlight=False, soft_wrap=True)
     reached = [{"name": member.name, "values": member.values, "figures": figures[member.name]} for member in members]
