@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import keyword
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, PositiveInt
+from pydantic import BaseModel, BeforeValidator, ConfigDict, PositiveInt, model_validator
 
 
 class Config(BaseModel):
     """A flat, frozen record of settings.
 
     Every field has a default and ``Field(description=...)`` with the unit, and bounds where it has any.
-    Fields become command-line options and recipe keys by their names.
+    Fields become command-line options and recipe keys by their names. An empty word where there may be nothing is
+    nothing, for TOML has no word of its own for that.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _empty_is_none(cls, given: Any) -> Any:
+        if not isinstance(given, dict):
+            return given
+        may_be_none = {name for name, field in cls.model_fields.items() if type(None) in get_args(field.annotation)}
+        return {name: None if value == "" and name in may_be_none else value for name, value in given.items()}
 
 
 def field_name(key: str) -> str:

@@ -1,5 +1,7 @@
 """The steerable network: what a turn must not change."""
 
+import math
+
 import pytest
 import torch
 
@@ -14,6 +16,7 @@ from rvtool_plugins.models.steerable_cnn.model import (
     Halve,
     Lift,
     Look,
+    MarkCentre,
     Normalise,
     SteerableCNN,
     orbit,
@@ -29,9 +32,9 @@ def network(size=32, **settings) -> SteerableCNN:
 
 
 @pytest.mark.parametrize("size", [32, 35, 38, 41])
-@pytest.mark.parametrize(("stride", "zoom"), [(1, 1), (2, 1), (1, 2), (1, 3)])
-def test_turns_and_mirror_images_get_the_same_answer(size, stride, zoom):
-    model = network(size, stride=stride, zoom=zoom)
+@pytest.mark.parametrize(("stride", "zoom", "mark"), [(1, 1, 0), (2, 1, 0), (1, 2, 1.5), (1, 3, 0)])
+def test_turns_and_mirror_images_get_the_same_answer(size, stride, zoom, mark):
+    model = network(size, stride=stride, zoom=zoom, mark_centre_px=mark)
     batch = {"image": torch.randn(3, 1, size, size)}
     model.train()
     model(batch["image"])  # so that the running statistics are no trivial ones
@@ -67,6 +70,20 @@ def test_a_look_is_the_middle_beside_the_whole():
     assert seen[0, 1, 0].tolist() == [0, 6.5, 8.5, 0]  # without the corners
     assert seen[0, 1, 1].tolist() == [20.5, 22.5, 24.5, 26.5]
     assert Look(1)(image) is image
+
+
+def test_the_mark_tells_where_the_centre_is():
+    marked = MarkCentre(1.5)(torch.zeros(2, 1, 9, 9))
+    assert marked[1, 1, 4, 4] == 1
+    assert marked[0, 1, 4, 7] == pytest.approx(math.exp(-2))
+    source = torch.zeros(2, 1, 64, 64)
+    source[0, 0, 30:34, 30:34] = 1
+    source[1] = source[0].roll((8, 8), (1, 2))  # far from the edges, so that padding tells nothing
+    for mark, sees in ((0, False), (3, True)):
+        model = network(64, zoom=1, channels="4,8", mark_centre_px=mark).eval()
+        one, other = model(source)
+        assert (one - other).abs().max().item() > 1e-3 or not sees
+        assert (one - other).abs().max().item() < 1e-5 or sees
 
 
 def test_orientations_form_a_group():

@@ -31,6 +31,12 @@ class SteerableCNNConfig(ModelConfig):
     zoom: int = Field(
         2, ge=1, description="The middle 1/zoom of the image is seen in full, beside the whole of it averaged (1: all)."
     )
+    mark_centre_px: float = Field(
+        0.0,
+        ge=0,
+        description="Standard deviation of a mark that shows the network the image's centre, px, where that means"
+        " something, as the host's place (0: none); without --augment shift.",
+    )
     stride: Literal[1, 2] = Field(1, description="2 halves the image before the first convolution.")
     dropout: float = Field(
         0.3,

@@ -121,6 +121,24 @@ def _disc(rows: int, columns: int) -> Tensor:
     return (y[:, None] ** 2 + x**2 <= 1).float()
 
 
+class MarkCentre(nn.Module):
+    """A further channel that shows where the centre of an image is: a round Gaussian of unit height.
+
+    Convolutions and pooling tell what is in an image and not where. Where the centre means something, as the host
+    galaxy from which bending angles are measured, the mark lets them see it.
+    """
+
+    def __init__(self, sigma_px: float) -> None:
+        super().__init__()
+        self.sigma_px = sigma_px
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Return ``(B, C + 1, H, W)`` of ``(B, C, H, W)``."""
+        y, x = (torch.arange(side).to(image) - (side - 1) / 2 for side in image.shape[-2:])
+        mark = torch.exp(-0.5 * (y[:, None] ** 2 + x**2) / self.sigma_px**2)
+        return torch.cat([image, mark.expand(len(image), 1, -1, -1)], dim=1)
+
+
 class Look(nn.Module):
     """The middle of an image at full resolution beside the whole of it, averaged to the same size.
 
@@ -181,12 +199,14 @@ class SteerableCNN(Classifier):
         super().__init__(config, data, losses)
         if config.kernel % 2 == 0 or config.stem_kernel % 2 == 0:
             raise ConfigError("The kernels of steerable-cnn turn about a central pixel: give them odd sides.")
-        looks = data.image.channels * (1 if config.zoom == 1 else 2)
+        marked = config.mark_centre_px > 0
+        looks = (data.image.channels + marked) * (1 if config.zoom == 1 else 2)
         levels: list[list[nn.Module]] = [[Lift(looks, config.channels[0], config.stem_kernel)]]
         for before, after in pairwise(config.channels):
             further = [GroupConvolution(after, after, config.kernel) for _ in range(config.depth - 1)]
             levels.append([GroupConvolution(before, after, config.kernel), *further])
-        layers: list[nn.Module] = [Look(config.zoom), *([Halve()] if config.stride == 2 else [])]
+        layers: list[nn.Module] = [MarkCentre(config.mark_centre_px)] if marked else []
+        layers += [Look(config.zoom), *([Halve()] if config.stride == 2 else [])]
         for channels, level in zip(config.channels, levels, strict=True):
             for convolution in level:
                 layers.append(convolution)
