@@ -318,7 +318,9 @@ class Simulator(Protocol):
     ``simulate(indices, seed, device)`` gives the same image for an index whatever the batch it is in. The batch has
     ``image (B, C, H, W)`` in the unit of `info`, ``label (B,)`` where `info.classes` is not empty, optionally
     ``mask`` (False where a pixel is unknown; the image is 0 there) and ``target``, and one ``(B,)`` tensor for each
-    true parameter, named with its unit (``flux_jy``).
+    true parameter, named with its unit (``flux_jy``). A simulator whose images are made of others may have ``rows``,
+    the manifest of those (a `pyarrow.Table`, one row an index; larger indices begin anew): ids, labels, positions,
+    groups and splits are then theirs.
     """
 
     info: SimulatorInfo
@@ -338,7 +340,8 @@ class LossContext:
     batch
         The batch as the model saw it (``image``, ``mask``, ``weight`` where there is one).
     physical
-        The images before the stretch, in their physical unit, where the model provides them.
+        ``prediction``, ``target`` and ``image`` before the stretch, in their physical units, where the model provides
+        them.
     """
 
     batch: Batch
@@ -349,7 +352,9 @@ class LossContext:
 class Loss(Protocol):
     """An ``nn.Module``: ``(prediction, target, context) -> scalar``.
 
-    `role` says what it is for (``classification``, ``reconstruction``, ``adversarial``, ...). An adversarial loss
+    `role` says what it is for: ``classification``, ``reconstruction``, ``perceptual``, ``adversarial``, ... A loss that
+    needs a file loads it on first use, or by ``start()`` where it has that, so that a trained run opens without it. A
+    loss of ``features`` compares lists of tensors, a list a scale of what a critic's layers made. An adversarial loss
     has ``generator(fake, real)``, ``discriminator(real, fake)`` and optionally ``penalty(critic, real, fake)``. A loss
     for regression is the likelihood of the label ``(B,)`` under a network's `outputs` numbers ``(B, outputs)``;
     ``answer(prediction)`` gives estimate and standard deviation ``(B, 2)`` in the label's unit, and `limits` are the

@@ -79,6 +79,13 @@ def test_a_recipe_becomes_stages(recipe):
     assert (first.settings.epochs, first.settings.seed) == (5, 7)
 
 
+def test_a_word_may_name_another(recipe):
+    path, _ = recipe
+    tree = {"few": "{out}/few", "member": "x", **tomli.loads(path.read_text()), "data": "{few}/{member}"}
+    collecting, _ = stages_of(tree, {"out": "o"})
+    assert collecting.settings.config == {"path": "o/few/x"}
+
+
 def test_stages_run_once_and_again_where_something_changed(recipe):
     path, data = recipe
     result, told = run(path, data=data)

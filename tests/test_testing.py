@@ -272,11 +272,24 @@ class Hinge(L1):
         return (1 - real).relu().mean() + (1 + fake).relu().mean()
 
 
+class Matching(L1):
+    role = "features"
+
+    def forward(self, prediction, target, context):
+        scales = zip(prediction, target, strict=True)
+        return sum((a - b).abs().mean() for ours, truth in scales for a, b in zip(ours, truth, strict=True))
+
+
+class InUnits(L1):
+    def forward(self, prediction, target, context):
+        return (context.physical["prediction"] - context.physical["target"]).abs().mean()
+
+
 def losing(base, forward, role=None):
     return type("Broken", (base,), {"forward": forward, **({"role": role} if role is not None else {})})
 
 
-@pytest.mark.parametrize("loss", [L1, CrossEntropy, Hinge])
+@pytest.mark.parametrize("loss", [L1, CrossEntropy, Hinge, Matching, InUnits])
 def test_loss(loss):
     check_loss(component(loss))
 

@@ -232,7 +232,11 @@ def stack(images: Sequence[Batch], device: torch.device) -> Batch:
 
 @dataclass(frozen=True)
 class Prepare:
-    """Turns a raw batch on the device into what a model sees: mask, augmentation in physical units, stretch."""
+    """Turns a raw batch on the device into what a model sees: mask, augmentation in physical units, stretch.
+
+    What the stretch of a target takes from each image is taken from the image beside it, for where a model is asked
+    later there is no target: with ``scale="image"`` the image's background and peak, else nothing, so that 0 stays 0.
+    """
 
     image: FittedStretch
     target: FittedStretch | None = None
@@ -268,6 +272,9 @@ class Prepare:
             batch = augmenter(batch, generator)
         if pending is not None:
             batch = pending.apply(batch)
+        if self.target is not None:
+            measured = batch["image_statistics"]
+            batch["target_statistics"] = measured if self.target.settings.scale == "image" else 0 * measured
         for side, mask, stretch in (("image", "mask", self.image), ("target", "target_mask", self.target)):
             if side in batch and stretch is not None:
                 stretched = stretch.apply(batch[side], batch[f"{side}_statistics"])
@@ -275,6 +282,18 @@ class Prepare:
         for augmenter in late:
             batch = augmenter(batch, generator)
         return batch
+
+    def restore(self, output: torch.Tensor, batch: Batch) -> torch.Tensor:
+        """Return what a model made of a prepared batch, as a target ``(B, C, H, W)``, in the target's physical unit.
+
+        Raises
+        ------
+        DataError
+            The stretch cannot be inverted, or there was no target.
+        """
+        if self.target is None:
+            raise DataError("This model was not trained on pairs, so what it makes has no unit.")
+        return self.target.invert(output.float(), batch["target_statistics"])
 
     def batches(self, material: Material, rows: np.ndarray, batch_size: int, device: torch.device) -> Iterator[Batch]:
         """Serve rows in their order, never augmented: for judging and predicting."""

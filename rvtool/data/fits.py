@@ -71,6 +71,12 @@ class Image:
         grey = (colours == colours[0]).all() and (opacity == np.iinfo(opacity.dtype).max).all()
         return replace(self, data=self.data[:1]) if grey else self
 
+    @property
+    def header(self) -> fits.Header | None:
+        """The header as astropy reads it; None for formats without one."""
+        header: fits.Header | None = self._header
+        return header
+
     @cached_property
     def wcs(self) -> WCS | None:
         """The celestial world coordinates, or None where the header has none."""

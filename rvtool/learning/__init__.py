@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rvtool.learning.borrowed import borrow_network as borrow_network
     from rvtool.learning.classifier import Classifier as Classifier
+    from rvtool.learning.config import AdversarialConfig as AdversarialConfig
     from rvtool.learning.config import ModelConfig as ModelConfig
     from rvtool.learning.ema import EMA as EMA
     from rvtool.learning.losses import Losses as Losses
@@ -22,9 +23,11 @@ if TYPE_CHECKING:
     from rvtool.learning.regressor import for_task as for_task
     from rvtool.learning.schedule import Schedule as Schedule
     from rvtool.learning.thaw import Thaw as Thaw
+    from rvtool.learning.translator import Translator as Translator
 
 __all__ = [
     "EMA",
+    "AdversarialConfig",
     "Classifier",
     "Losses",
     "Model",
@@ -34,6 +37,7 @@ __all__ = [
     "Regressor",
     "Schedule",
     "Thaw",
+    "Translator",
     "borrow_network",
     "compose",
     "for_task",
@@ -41,6 +45,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "AdversarialConfig": "rvtool.learning.config",
     "Classifier": "rvtool.learning.classifier",
     "EMA": "rvtool.learning.ema",
     "Losses": "rvtool.learning.losses",
@@ -51,6 +56,7 @@ _HOMES = {
     "Regressor": "rvtool.learning.regressor",
     "Schedule": "rvtool.learning.schedule",
     "Thaw": "rvtool.learning.thaw",
+    "Translator": "rvtool.learning.translator",
     "borrow_network": "rvtool.learning.borrowed",
     "compose": "rvtool.learning.losses",
     "for_task": "rvtool.learning.regressor",

@@ -46,6 +46,18 @@ class Losses(nn.Module):
         """The losses as `compose` takes them: ``"name:weight"``."""
         return [f"{part.name}:{repr(part.weight).removesuffix('.0')}" for part in self.parts]
 
+    def start(self) -> None:
+        """Have losses that need files (pretrained weights, another run) load them, where they do so on first use.
+
+        Raises
+        ------
+        RvtoolError
+            A file is missing.
+        """
+        for part in self.parts:
+            if hasattr(part.loss, "start"):
+                part.loss.start()  # type: ignore[operator]
+
     def of(self, role: str) -> tuple[Part, ...]:
         """Return the parts of one role, for a model that calls them in its own way (an adversarial one)."""
         return tuple(part for part in self.parts if part.role == role)
@@ -60,7 +72,7 @@ class Losses(nn.Module):
         role
             One of the model's roles; a role without losses gives 0.
         prediction, target
-            What each loss of this role compares.
+            What each loss of this role compares, tensors; losses of lists (``features``) are called one by one (`of`).
         context
             The batch, and the images before the stretch where the model provides them.
 

@@ -9,6 +9,7 @@ from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
+    from rvtool.data.batches import Prepare
     from rvtool.kinds import DataInfo
     from rvtool.learning.config import ModelConfig
     from rvtool.learning.losses import Losses
@@ -58,6 +59,8 @@ class Model(LightningModule):
         Largest norm of the gradients of one optimiser; 0 leaves them as they are.
     backbone_rate
         Learning rate of the backbone as a part of the others'.
+    prepare
+        What made the batches of raw pixels, and brings images back to their physical units; None where nobody told.
     """
 
     task: ClassVar[str] = ""
@@ -77,6 +80,12 @@ class Model(LightningModule):
         self.accumulate = 1
         self.clip = 0.0
         self.backbone_rate = 1.0
+        self.prepare: Prepare | None = None
+
+    @property
+    def judged_from_epoch(self) -> int:
+        """The first epoch that may be the best: those before it followed other aims."""
+        return 0
 
     @property
     def backbone(self) -> list[nn.Module]:

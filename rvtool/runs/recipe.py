@@ -189,8 +189,12 @@ def _named(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _words(tree: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the top-level plain values, which strings may name."""
-    return {key: value for key, value in tree.items() if not isinstance(value, dict | list)}
+    """Return the top-level plain values, which strings may name; each may name those above it."""
+    plain = {key: value for key, value in tree.items() if not isinstance(value, dict | list)}
+    words: dict[str, Any] = {}
+    for key, value in sorted(plain.items(), key=lambda item: "{" in str(item[1])):
+        words[key] = _fill(value, words) if value != "" else ""
+    return words
 
 
 def settings_of(verb_name: str, given: Mapping[str, Any], tables: Mapping[str, Any]) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from functools import cache
 
 from pydantic import BaseModel
 
@@ -60,7 +61,9 @@ def _check_settings(component: Component) -> None:
     assert again == default, f"'{name}': its settings change when written to a recipe and read back."
 
 
+@cache
 def _loaded_by(module: str) -> list[str]:
+    """Return which heavy libraries importing a module loads; asked once, for several components may share one."""
     code = f"import sys, {module}; print(*[m for m in {HEAVY} if m in sys.modules])"
     done = subprocess.run(
         [sys.executable, "-c", f"import sys; sys.path[:] = {sys.path!r}; {code}"],

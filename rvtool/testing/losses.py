@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from rvtool.component import Component
-from rvtool.kinds import DataInfo, LossContext
+from rvtool.kinds import Batch, DataInfo, LossContext
 from rvtool.testing.examples import example_batch, example_data
 
 
@@ -40,7 +40,7 @@ def check_loss(
         f"{name} needs the class attribute 'role': what it is for, such as 'classification' or 'reconstruction'."
     )
     batch = example_batch(data)
-    context = LossContext(batch, physical=batch)
+    context = LossContext(batch)
     if role == "adversarial":
         _check_adversarial(name, loss)
     elif role == "regression":
@@ -48,10 +48,7 @@ def check_loss(
     elif role == "classification":
         _check_labels(name, loss, batch["label"], len(data.classes), context)
     else:
-        truth = batch.get("target", batch["image"])
-        better = lambda: truth + 0.01 * _noise(truth.shape)  # noqa: E731
-        worse = lambda: truth + 0.5 * _noise(truth.shape)  # noqa: E731
-        _check_order(name, lambda prediction: loss(prediction, truth, context), better, worse)
+        _check_images(name, loss, role, batch)
 
 
 def _noise(shape: tuple[int, ...]) -> Tensor:
@@ -79,6 +76,25 @@ def _value(name: str, loss: Callable[[Tensor], Tensor], prediction: Tensor, teac
     assert not teaches or leaf.grad.any(), f"{name} has a gradient of 0 at a bad prediction, so it teaches nothing."
     assert torch.equal(leaf.detach(), before), f"{name} changes the prediction in place."
     return value.item()
+
+
+def _check_images(name: str, loss: nn.Module, role: str, batch: Batch) -> None:
+    """Check a loss that compares images, or (of role ``features``) what a critic of two scales makes of them."""
+    truth = batch.get("target", batch["image"])
+
+    def value(prediction: Tensor) -> Tensor:
+        if role == "features":
+            return loss(_as_features(prediction), _as_features(truth), LossContext(batch))
+        return loss(
+            prediction, truth, LossContext(batch, physical={"target": truth, **batch, "prediction": prediction})
+        )
+
+    better, worse = truth + 0.01 * _noise(truth.shape), truth + 0.5 * _noise(truth.shape)
+    _check_order(name, value, lambda: better, lambda: worse)
+
+
+def _as_features(image: Tensor) -> list[list[Tensor]]:
+    return [[image, image[..., ::2, ::2]], [image[..., ::2, ::2]]]
 
 
 def _check_labels(name: str, loss: nn.Module, label: Tensor, classes: int, context: LossContext) -> None:

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from rvtool.kinds import Side, Simulator
 
 SIDES = {"image": "mask", "target": "target_mask"}
+COLOURS = 3
+DEFAULT_COUNT = 1000
+# of another dataset's manifest: where its files are
+OF_FILES = ("path", "plane", "target_path", "target_plane", "sha256", "target_sha256", "excluded")
 NO_PARAMETERS = (*SIDES, *SIDES.values(), "label", "index")  # what else of a batch is no column
 
 
@@ -29,7 +33,9 @@ class Settings(Config):
 
     simulator: str = Field("", description="Simulator ('rvtool plugins --kind simulator').")
     config: dict[str, Any] = Field({}, description="The simulator's own settings.")
-    count: int = Field(1000, ge=1, description="Images to simulate.")
+    count: int | None = Field(
+        None, ge=1, description="Images to simulate. Default: 1000, or as many as those that they are made of."
+    )
     seed: int = Field(0, ge=0, description="Seed: the same seed gives the same images.")
     out: Path | None = Field(None, description="Dataset to make. Default: data/SIMULATOR.")
     split: str = Field("70/15/15", description="Parts for training, validation and test.")
@@ -47,29 +53,32 @@ class Job:
     out: Path
     device: str
 
+    count: int
+
     @property
     def cubes(self) -> int:
         """How many cubes there are."""
-        return -(-self.settings.count // self.settings.planes_per_cube)
+        return -(-self.count // self.settings.planes_per_cube)
 
     def indices(self, cube: int) -> range:
         """Return the indices of the images in a cube."""
         first = cube * self.settings.planes_per_cube
-        return range(first, min(first + self.settings.planes_per_cube, self.settings.count))
+        return range(first, min(first + self.settings.planes_per_cube, self.count))
 
-    def simulator(self) -> Simulator:
-        """Build the simulator.
 
-        Raises
-        ------
-        ConfigError
-            Nobody offers it, or a setting does not fit.
-        """
-        from rvtool.plugins import component
+def _simulator(settings: Settings) -> Simulator:
+    """Build the simulator.
 
-        chosen = component("simulator", self.settings.simulator)
-        simulator: Simulator = chosen.load()(chosen.configure(self.settings.config))
-        return simulator
+    Raises
+    ------
+    ConfigError
+        Nobody offers it, or a setting does not fit.
+    """
+    from rvtool.plugins import component
+
+    chosen = component("simulator", settings.simulator)
+    simulator: Simulator = chosen.load()(chosen.configure(settings.config))
+    return simulator
 
 
 def run(settings: Settings, console: Console) -> dict[str, Any]:
@@ -104,12 +113,14 @@ def run(settings: Settings, console: Console) -> dict[str, Any]:
         )
     _refuse_run(settings.simulator)
     parse_fractions(settings.split)  # before the work, not after it
-    job = Job(settings, settings.out or Path("data") / settings.simulator, _device(settings.device))
-    simulator = job.simulator()
+    simulator = _simulator(settings)
+    made_of = getattr(simulator, "rows", None)
+    count = settings.count or (DEFAULT_COUNT if made_of is None else len(made_of))
+    job = Job(settings, settings.out or Path("data") / settings.simulator, _device(settings.device), count)
     with DatasetWriter(job.out) as writer, counted(console, "Simulating") as move:
         for cube, columns in enumerate(_cubes(job, simulator)):
             writer.rows(columns)
-            move(job.indices(cube).stop, settings.count)
+            move(job.indices(cube).stop, count)
         chosen = component("simulator", settings.simulator).configure(settings.config)
         source = {
             "name": settings.simulator,
@@ -122,9 +133,9 @@ def run(settings: Settings, console: Console) -> dict[str, Any]:
     parts = dataset.column("split").tolist()
     splits = {part: parts.count(part) for part in ("train", "val", "test")}
     told = ", ".join(f"{number} {part}" for part, number in splits.items())
-    console.print(f"Simulated {settings.count} images ({told}).")
+    console.print(f"Simulated {count} images ({told}).")
     console.print(str(job.out), markup=False, highlight=False, soft_wrap=True)
-    return {"out": str(job.out), "images": settings.count, "splits": splits, "headline": f"{settings.count} images"}
+    return {"out": str(job.out), "images": count, "splits": splits, "headline": f"{count} images"}
 
 
 def _refuse_run(name: str) -> None:
@@ -185,7 +196,7 @@ def _start_worker(job: Job) -> None:
     import torch
 
     torch.set_num_threads(1)
-    _worker = job, job.simulator()
+    _worker = job, _simulator(job.settings)
 
 
 def _work(cube: int) -> dict[str, Any]:
@@ -207,7 +218,10 @@ def _write_cube(job: Job, simulator: Simulator, cube: int) -> dict[str, Any]:
 
     settings, indices = job.settings, job.indices(cube)
     sides = _sides(simulator)
-    planes = {name: np.empty((len(indices), side.height, side.width), np.float32) for name, side in sides.items()}
+    planes = {
+        name: np.empty((len(indices), side.channels, side.height, side.width), np.float32)
+        for name, side in sides.items()
+    }
     columns: dict[str, list[np.ndarray]] = {}
     for first in range(0, len(indices), settings.batch_size):
         some = torch.tensor(indices[first : first + settings.batch_size], dtype=torch.int64)
@@ -216,23 +230,37 @@ def _write_cube(job: Job, simulator: Simulator, cube: int) -> dict[str, Any]:
             pixels = batch[name]
             if (mask := batch.get(SIDES[name])) is not None:
                 pixels = torch.where(mask, pixels, torch.nan)  # what FITS says of an unknown pixel
-            cubed[first : first + len(some)] = pixels[:, 0].cpu().numpy()  # (B, 1, H, W) -> (B, H, W)
+            cubed[first : first + len(some)] = pixels.cpu().numpy()
         for name, values in batch.items():
             if name == "label" or name not in NO_PARAMETERS:
                 columns.setdefault(name, []).append(values.cpu().numpy())
 
-    rows: dict[str, Any] = {"id": [f"{index:08d}" for index in indices]}
+    rows = _rows(simulator, indices)
     for name, side in sides.items():
         path = f"images/{'cube' if name == 'image' else name}-{cube:05d}.fits"
         write_bytes(job.out / path, _fits(planes[name], side))
         prefix = "" if name == "image" else f"{name}_"
         rows |= {f"{prefix}path": [path] * len(indices), f"{prefix}plane": np.arange(len(indices))}
-    rows["group"] = np.array(indices)
     whole = {name: np.concatenate(parts) for name, parts in columns.items()}
     words = {**({"label": simulator.info.classes} if simulator.info.classes else {}), **simulator.info.words}
     for name, meanings in words.items():
         rows[name] = [meanings[number] for number in whole.pop(name)]
     return {**rows, **whole}
+
+
+def _rows(simulator: Simulator, indices: range) -> dict[str, Any]:
+    """Return the columns that say which images these are, with what is known of those that they are made of.
+
+    What is made of one image stays in its group and its part of the splits.
+    """
+    made_of = getattr(simulator, "rows", None)
+    if made_of is None:
+        return {"id": [f"{index:08d}" for index in indices], "group": list(indices)}
+    kept = [name for name in made_of.column_names if name not in OF_FILES]
+    rows: dict[str, Any] = made_of.select(kept).take([index % len(made_of) for index in indices]).to_pydict()
+    rounds = [index // len(made_of) for index in indices]
+    rows["id"] = [f"{name}#{number}" if number else name for name, number in zip(rows["id"], rounds, strict=True)]
+    return rows
 
 
 def _sides(simulator: Simulator) -> dict[str, Side]:
@@ -241,19 +269,20 @@ def _sides(simulator: Simulator) -> dict[str, Side]:
     Raises
     ------
     PluginError
-        A side has several channels, for which a plane of a cube has no room.
+        A side has two channels, or more than three, for which FITS has no name.
     """
     sides = {name: side for name in SIDES if (side := getattr(simulator.info, name)) is not None}
     for name, side in sides.items():
-        if side.channels != 1:
+        if side.channels not in (1, COLOURS):
             raise PluginError(
-                f"{type(simulator).__name__} makes a {name} of {side.channels} channels; 'rvtool simulate' writes one."
+                f"{type(simulator).__name__} makes a {name} of {side.channels} channels; 'rvtool simulate' writes one "
+                "or three."
             )
     return sides
 
 
 def _fits(cube: np.ndarray, side: Side) -> bytes:
-    """Pack a cube ``(N, H, W)`` as FITS, with unit, beam and what its axes are; it has no place on the sky."""
+    """Pack images ``(N, C, H, W)`` as FITS, with unit, beam and what its axes are; it has no place on the sky."""
     import io
 
     from astropy.io import fits
@@ -273,6 +302,10 @@ def _fits(cube: np.ndarray, side: Side) -> bytes:
     if side.centre_mhz is not None and side.channel_mhz is not None:
         header["CTYPE2"], header["CUNIT2"], header["CDELT2"] = "FREQ", "Hz", side.channel_mhz * 1e6
         header["CRPIX2"], header["CRVAL2"] = (side.height + 1) / 2, side.centre_mhz * 1e6
+    if side.channels == COLOURS:
+        header["CTYPE3"] = "RGB"
+    else:
+        cube = cube[:, 0]
     header["ORIGIN"] = ("rvtool simulate", "simulated: no position on the sky")
     stream = io.BytesIO()
     fits.PrimaryHDU(cube, header).writeto(stream)

@@ -8,9 +8,15 @@ from rvtool.plugins import KINDS, components
 
 SMALL = {
     "simulator": {"radio-galaxy": {"size": 32, "las_max_arcsec": 30}},
+    "loss": {
+        "vgg-perceptual": {"weights": "random", "layers": "relu2_2"},  # those of ImageNet are not everywhere
+        "lpips": {"weights": "random", "network": "alex"},
+    },
     "model": {
         "mobilenet-v2": {"width": 0.25},
         "efficientnet-b0": {"width": 0.25, "depth": 0.25},
+        "pix2pix": {"width": 8, "critic_width": 8},
+        "srgan": {"width": 8, "critic_width": 8, "blocks": 1},
         "vgg16": {"channels": "8,16,32", "convolutions": "1,1,2", "hidden": 16},
     },
 }
@@ -40,8 +46,11 @@ def test_source(name, folder):
 
 
 @named("simulator")
-def test_simulator(name):
-    testing.check_simulator(components("simulator")[name], SMALL["simulator"].get(name))
+def test_simulator(name, folder):
+    settings = SMALL["simulator"].get(name, {})
+    if name == "lower-resolution":
+        settings = {"data": folder, "factor": 2, "from_beam_arcsec": 5.4, "image_pixel_arcsec": 1.8}
+    testing.check_simulator(components("simulator")[name], settings)
 
 
 @named("model")
@@ -51,7 +60,7 @@ def test_model(name):
 
 @named("loss")
 def test_loss(name):
-    testing.check_loss(components("loss")[name])
+    testing.check_loss(components("loss")[name], SMALL["loss"].get(name))
 
 
 @named("augmenter")

@@ -1,4 +1,8 @@
-"""Losses: what training minimises."""
+"""Losses: what training minimises.
+
+Of classifiers and regressors: `classification`, `regression`. Of images: `pixels`, `physical` (fluxes), `perceptual`
+(what a trained network sees) and `adversarial` (what a critic sees).
+"""
 
 from __future__ import annotations
 
@@ -7,8 +11,13 @@ from typing import Literal
 from pydantic import Field
 
 from rvtool import Component, Config, hookimpl
+from rvtool.config import Names
 
 Balance = Literal["none", "balanced"]
+WEIGHTS = (
+    "'imagenet' (the file of torchvision's cache; nothing is downloaded), a file of the same kind, or 'random': not "
+    "learnt, for trials."
+)
 
 
 class CrossEntropyConfig(Config):
@@ -40,6 +49,68 @@ class VonMisesConfig(Config):
     largest_deg: float = Field(180.0, gt=0, le=360, description="Largest angle that there is, deg; the least is 0.")
 
 
+class CharbonnierConfig(Config):
+    """Settings of the Charbonnier loss."""
+
+    epsilon: float = Field(1e-3, gt=0, description="Error below which it is a square, in stretched units.")
+
+
+class SSIMConfig(Config):
+    """Settings of the structural similarity."""
+
+    data_range: float = Field(1.0, gt=0, description="Brightness range of the images, in stretched units.")
+
+
+class FluxConfig(Config):
+    """Settings of the flux loss."""
+
+    flux: float = Field(1.0, ge=0, description="Weight of the integrated flux's relative error.")
+    peak: float = Field(1.0, ge=0, description="Weight of the peak flux's relative error.")
+    consistency: float = Field(
+        1.0, ge=0, description="Weight of the difference to the input, seen with its beam on its grid."
+    )
+
+
+class AdversarialConfig(Config):
+    """Settings of an adversarial loss."""
+
+    gradient_penalty: float = Field(
+        0.0, ge=0, description="gamma of the penalty R1 on the discriminator's slope at real images; 0: none."
+    )
+
+
+class BCEGANConfig(AdversarialConfig):
+    """Settings of the original adversarial loss."""
+
+    label_smoothing: float = Field(
+        0.0, ge=0, lt=0.5, description="How far below 1 the discriminator's label of real images lies."
+    )
+
+
+class VGGPerceptualConfig(Config):
+    """Settings of the perceptual loss of VGG19."""
+
+    layers: Names = Field(
+        ("relu2_2", "relu5_4"), min_length=1, description="Layers that are compared: convB_N or reluB_N of block B."
+    )
+    distance: Literal["l1", "mse"] = Field("l1", description="Mean absolute or mean square difference of a layer.")
+    weights: str = Field("imagenet", min_length=1, description=WEIGHTS)
+
+
+class LPIPSConfig(Config):
+    """Settings of LPIPS."""
+
+    network: Literal["vgg", "alex"] = Field("vgg", description="VGG16, better to train with, or the quicker AlexNet.")
+    weights: str = Field("imagenet", min_length=1, description=WEIGHTS)
+
+
+class RadioPerceptualConfig(Config):
+    """Settings of the perceptual loss of a run."""
+
+    run: str = Field("default", min_length=1, description="The run whose model looks; 'default' comes with rvtool.")
+    layers: Names = Field((), description="Layers of its backbone that are compared, by name; empty: all.")
+
+
 @hookimpl
 def rvtool_losses() -> list[Component]:
     """Offer the losses."""
@@ -67,5 +138,89 @@ def rvtool_losses() -> list[Component]:
             "Likelihood of an angle without a side, such as a bending angle: a folded von Mises distribution",
             VonMisesConfig,
             "rvtool_plugins.losses.regression:VonMisesNLL",
+        ),
+        Component(
+            "l1",
+            "Mean absolute difference",
+            Config,
+            "rvtool_plugins.losses.pixels:L1",
+        ),
+        Component(
+            "mse",
+            "Mean square difference",
+            Config,
+            "rvtool_plugins.losses.pixels:MSE",
+        ),
+        Component(
+            "charbonnier",
+            "Absolute difference, smooth at 0 (Lai et al. 2017)",
+            CharbonnierConfig,
+            "rvtool_plugins.losses.pixels:Charbonnier",
+        ),
+        Component(
+            "ssim",
+            "1 minus the structural similarity (Wang et al. 2004)",
+            SSIMConfig,
+            "rvtool_plugins.losses.pixels:SSIM",
+        ),
+        Component(
+            "tv",
+            "Total variation of the prediction: differences of neighbouring pixels",
+            Config,
+            "rvtool_plugins.losses.pixels:TotalVariation",
+        ),
+        Component(
+            "flux",
+            "Integrated flux, peak flux and consistency with the input, in physical units",
+            FluxConfig,
+            "rvtool_plugins.losses.physical:Flux",
+        ),
+        Component(
+            "vgg-perceptual",
+            "Difference of what VGG19 sees (Johnson et al. 2016); needs its ImageNet weights",
+            VGGPerceptualConfig,
+            "rvtool_plugins.losses.perceptual:VGGPerceptual",
+        ),
+        Component(
+            "lpips",
+            "LPIPS, fitted to what people find alike (Zhang et al. 2018); needs ImageNet weights",
+            LPIPSConfig,
+            "rvtool_plugins.losses.perceptual:LPIPS",
+        ),
+        Component(
+            "radio-perceptual",
+            "Difference of what a classifier of radio images sees; works offline",
+            RadioPerceptualConfig,
+            "rvtool_plugins.losses.perceptual:RadioPerceptual",
+        ),
+        Component(
+            "lsgan",
+            "Adversarial: least squares (Mao et al. 2017)",
+            AdversarialConfig,
+            "rvtool_plugins.losses.adversarial:LSGAN",
+        ),
+        Component(
+            "hinge",
+            "Adversarial: hinge (Miyato et al. 2018)",
+            AdversarialConfig,
+            "rvtool_plugins.losses.adversarial:Hinge",
+        ),
+        Component(
+            "bce-gan",
+            "Adversarial: the original, non-saturating (Goodfellow et al. 2014)",
+            BCEGANConfig,
+            "rvtool_plugins.losses.adversarial:BCEGAN",
+        ),
+        Component(
+            "relativistic",
+            "Adversarial: real against generated on average (Jolicoeur-Martineau 2018)",
+            AdversarialConfig,
+            "rvtool_plugins.losses.adversarial:Relativistic",
+        ),
+        Component(
+            "feature-matching",
+            "Difference of what the discriminator's layers see (Wang et al. 2018)",
+            Config,
+            "rvtool_plugins.losses.adversarial:FeatureMatching",
         ),
     ]

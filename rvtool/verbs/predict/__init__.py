@@ -1,4 +1,4 @@
-"""`rvtool predict`: what a trained classifier or regressor, or an ensemble, says of images."""
+"""`rvtool predict`: what a trained model, or an ensemble, says or makes of images."""
 
 from __future__ import annotations
 
@@ -25,8 +25,12 @@ class Settings(Config):
         description="CSV of images (column file, from its folder), or of positions (ra_deg, dec_deg) in the images"
         " that are named.",
     )
-    out: Path = Field(Path("predictions.csv"), description="Table to write: file, and a probability a class.")
-    overwrite: bool = Field(False, description="Replace a table that exists.")
+    out: Path | None = Field(
+        None,
+        description="Table of answers to write; of a translator the FITS file, or the folder for several. Default:"
+        " predictions.csv, or predictions.fits.",
+    )
+    overwrite: bool = Field(False, description="Replace what exists.")
     ensemble: bool = Field(False, description="Ask all runs that are named before the images, and average.")
     symmetries: bool = Field(
         True, description="Average the answers over the eight turns and mirror images of an image of the sky."
@@ -51,20 +55,31 @@ class Settings(Config):
         "entropy", description="Pick where the answer is unsure, where opinions disagree, or unsure and unlike others."
     )
     explain: bool = Field(False, description="Write for each image a map of what spoke for the answer, beside OUT.")
+    samples: int = Field(
+        0, ge=0, description="Images that a translator with dropout makes of each: their mean and standard deviation."
+    )
+    seed: int = Field(0, ge=0, description="Seed of the samples.")
     batch_size: int = Field(64, ge=1, description="Images a batch; changes the speed, not the answers.")
     device: str = Field("auto", description="Where to compute: cpu, cuda, cuda:1, ...; auto takes a GPU if it can.")
 
+    @property
+    def table(self) -> Path:
+        """The table that is written of answers."""
+        return self.out or Path("predictions.csv")
+
 
 def run(settings: Settings, console: Console) -> dict[str, Any]:
-    """Apply classifiers or regressors to images, going on after those that cannot be used.
+    """Apply a model to images, going on after those that cannot be used.
 
-    The table has a row an image: ``file`` (a plane of a cube is called ``file:number``), a probability a class,
-    ``entropy`` (nats), ``set`` (the classes that together hold the true one as often as `coverage` asks), and
-    ``distance`` (from the training images, above 1 is unusual); a regressor's has ``estimate``, ``deviation``, and the
-    ends ``low`` and ``high`` of an interval that holds the truth as often as `coverage` asks. With `targets` it has the
-    rows and columns of that table, and these besides, called ``rvtool_NAME`` where it has such a column. What was
-    answered is in ``OUT-partial.csv`` where the work is cut short. Images that cannot be used are listed in
-    ``OUT-failures.csv``, beside the output.
+    A translator makes an image of each: FITS on the same sky, in the target's unit, blank where the image is.
+
+    Of classifiers and regressors the table has a row an image: ``file`` (a plane of a cube is called ``file:number``),
+    a probability a class, ``entropy`` (nats), ``set`` (the classes that together hold the true one as often as
+    `coverage` asks), and ``distance`` (from the training images, above 1 is unusual); a regressor's has ``estimate``,
+    ``deviation``, and the ends ``low`` and ``high`` of an interval that holds the truth as often as `coverage` asks.
+    With `targets` it has the rows and columns of that table, and these besides, called ``rvtool_NAME`` where it has
+    such a column. What was answered is in ``OUT-partial.csv`` where the work is cut short. Images that cannot be used
+    are listed in ``OUT-failures.csv``, beside the output.
 
     With `pool` the table ranks images to label next instead: ``rank, id, file, score`` and the probabilities, and a
     mosaic of them lies beside it.
@@ -84,11 +99,17 @@ def run(settings: Settings, console: Console) -> dict[str, Any]:
         A run or the targets cannot be used, or not one image can.
     """
     from rvtool.errors import ConfigError, DataError
-    from rvtool.runs.run import is_run, runs_folder
+    from rvtool.runs.run import is_run, load_run, runs_folder
 
-    if settings.out.exists() and not settings.overwrite:
-        raise DataError(f"{settings.out} exists already; choose another --out, or replace it with --overwrite.")
     names, paths = [settings.run], list(settings.paths)
+    if load_run(settings.run).task == "translation":
+        if not paths:
+            raise ConfigError("Name the images to translate: files or folders.")
+        from rvtool.verbs.predict.translating import translate
+
+        return translate(settings, load_run(settings.run), paths, console)
+    if settings.table.exists() and not settings.overwrite:
+        raise DataError(f"{settings.table} exists already; choose another --out, or replace it with --overwrite.")
     while paths and (is_run(paths[0]) or (not paths[0].exists() and is_run(runs_folder() / paths[0]))):
         names.append(str(paths.pop(0)))
     if len(names) > 1 and not settings.ensemble:

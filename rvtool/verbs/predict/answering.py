@@ -62,7 +62,7 @@ def predict(settings: Settings, names: Sequence[str], paths: Sequence[Any], cons
         total, asked = from_targets(targets, paths, _field(runs[0]))
     answered = Answered()
     waiting: list[tuple[ReadImage, list[Batch]]] = []
-    with kept(settings.out, targets, answered, console), counted(console, "predicting") as move:
+    with kept(settings.table, targets, answered, console), counted(console, "predicting") as move:
         for done, one in asked:
             move(done, total)
             if isinstance(one.image, str):
@@ -81,14 +81,14 @@ def predict(settings: Settings, names: Sequence[str], paths: Sequence[Any], cons
                 waiting.clear()
         if waiting:
             asker.answer(waiting, answered)
-    write(settings.out, targets, answered, console)
+    write(settings.table, targets, answered, console)
     for sentence in _remarks(settings, runs, answered):
         console.print(f"Mind: {sentence}", style="yellow", markup=False, highlight=False)
     who = runs[0].name if len(runs) == 1 else f"{len(runs)} runs"
     console.print(f"{len(answered.rows)} images answered by {who}", markup=False, highlight=False)
-    console.print(str(settings.out), markup=False, highlight=False, soft_wrap=True)
+    console.print(str(settings.table), markup=False, highlight=False, soft_wrap=True)
     return {
-        "out": str(settings.out),
+        "out": str(settings.table),
         "images": len(answered.rows),
         "classes": list(asker.classes),
         "failures": answered.failures,
@@ -124,7 +124,7 @@ class _Asker:
         self.classes = self.prototypes.classes if self.prototypes else runs[0].data.classes
         self.explainer = None
         if settings.explain:
-            self.explainer = Explainer(runs[0], settings.out.with_name(f"{settings.out.stem}-explained"))
+            self.explainer = Explainer(runs[0], settings.table.with_name(f"{settings.table.stem}-explained"))
 
     def answer(self, images: Sequence[tuple[ReadImage, list[Batch]]], answered: Answered) -> None:
         """Add the answers to a batch of images, each brought to the size of each run."""

@@ -52,8 +52,8 @@ def pick(settings: Settings, names: Sequence[str], console: Console) -> dict[str
         for row in order
     )
     ranked = ((rank, *row) for rank, row in enumerate(cells, 1))
-    write_csv(settings.out, ("rank", "id", "file", "score", *first.data.classes), ranked)
-    picture = settings.out.with_name(f"{settings.out.stem}-mosaic.png")
+    write_csv(settings.table, ("rank", "id", "file", "score", *first.data.classes), ranked)
+    picture = settings.table.with_name(f"{settings.table.stem}-mosaic.png")
     paths = [str(material.dataset.table["path"][int(rows[row])]) for row in order[:SHOWN]]
     mosaic(
         [material.image.pixels[rows[row]] for row in order[:SHOWN]],
@@ -65,9 +65,9 @@ def pick(settings: Settings, names: Sequence[str], console: Console) -> dict[str
         origin="upper" if paths[0].lower().endswith(PICTURE_SUFFIXES) else "lower",
     )
     console.print(f"{count} of {len(rows)} images picked by {settings.pick_by}", highlight=False)
-    for path in (settings.out, picture):
+    for path in (settings.table, picture):
         console.print(str(path), markup=False, highlight=False, soft_wrap=True)
-    return {"out": str(settings.out), "mosaic": str(picture), "images": count, "pool": len(rows)}
+    return {"out": str(settings.table), "mosaic": str(picture), "images": count, "pool": len(rows)}
 
 
 def _new(runs: Sequence[Run], material: Material) -> np.ndarray:

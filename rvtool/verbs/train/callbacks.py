@@ -153,7 +153,12 @@ class Keeper(Checkpoint):
             known = ", ".join(sorted(trainer.callback_metrics))
             raise DataError(f"The model monitors '{self.name}', which it never logged (it logs: {known}).")
         value = float(trainer.callback_metrics[self.name])
-        better = self.best is None or (value > self.best if self.mode == "max" else value < self.best)
+        begun: Any = getattr(pl_module, "judged_from_epoch", 0)
+        better = (
+            self.best is None
+            or self.best_epoch < begun <= trainer.current_epoch
+            or (value > self.best if self.mode == "max" else value < self.best)
+        )
         if better and not math.isnan(value):
             self.best, self.best_epoch = value, trainer.current_epoch
             self.best_shown = {n: float(v) for n, v in trainer.callback_metrics.items() if n == self.shown}

@@ -61,7 +61,8 @@ def train(settings: Settings, console: Console, watching: Sequence[Callback] = (
     lightning.seed_everything(settings.seed, verbose=False)
     model = build_model(notes, batches.material.info)
     model.accumulate, model.clip = settings.accumulate, settings.clip
-    model.backbone_rate = settings.backbone_rate
+    model.backbone_rate, model.prepare = settings.backbone_rate, batches.prepare_batch
+    model.losses.start()
     if new or _last_checkpoint(path) is None:
         told = [model.start()]
         if settings.from_:

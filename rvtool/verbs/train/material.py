@@ -13,7 +13,7 @@ from rvtool.data.batches import Batches, Material, Prepare, prepare
 from rvtool.data.curriculum import read_curriculum
 from rvtool.data.dataset import Dataset, open_dataset
 from rvtool.data.extra import is_extra, with_extra
-from rvtool.data.stretch import Stretch, fit
+from rvtool.data.stretch import FittedStretch, Stretch, fit
 from rvtool.errors import ConfigError, DataError
 from rvtool.learning import Model
 from rvtool.report.progress import counted
@@ -31,13 +31,33 @@ def make_batches(settings: Settings, kind: type[Model], console: Console) -> Bat
     train = material.rows("train")
     target = None
     if material.target is not None:  # each side has its own unit, and so its own scale
-        target = fit(stretch.model_copy(update={"crop": 0, "resize": 0}), material.target.statistics[train])
+        target = _target_stretch(stretch, material)
     prepare_batch = Prepare(fit(stretch, material.image.statistics[train]), target, _augmenters(settings, material))
     curriculum = None
     if settings.curriculum:
         epochs = settings.curriculum_epochs or math.ceil(settings.epochs / 2)
         curriculum = read_curriculum(material.dataset, settings.curriculum, epochs)
     return Batches(material, prepare_batch, batch_size=settings.batch_size, seed=settings.seed, curriculum=curriculum)
+
+
+def _target_stretch(stretch: Stretch, material: Material) -> FittedStretch:
+    """Fit the stretch of the target; scaled by each image's peak it needs the image's unit.
+
+    Raises
+    ------
+    ConfigError
+        The two sides have different units, and the peak of the one says nothing of the other.
+    """
+    assert material.target is not None
+    assert material.info.target is not None
+    units = [side.unit.lower() for side in (material.info.image, material.info.target)]
+    if stretch.scale == "image" and units[0] != units[1]:
+        raise ConfigError(
+            f"Images are in '{units[0]}' and targets in '{units[1]}', so targets cannot be scaled by the peak of their "
+            "image; use --scale train."
+        )
+    own = stretch.model_copy(update={"crop": 0, "resize": 0})
+    return fit(own, material.target.statistics[material.rows("train")])
 
 
 def stretch_settings(settings: Settings, kind: type[Model]) -> Stretch:

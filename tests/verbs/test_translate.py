@@ -1,0 +1,161 @@
+"""Translators from end to end: pairs in, a run, FITS out on the same sky."""
+
+import csv
+from io import StringIO
+
+import numpy as np
+import pytest
+import torch
+from astropy.io import fits
+from astropy.wcs import WCS
+from rich.console import Console
+
+from rvtool.errors import ConfigError, DataError
+from rvtool.runs.run import load_run
+from rvtool.verbs import predict, simulate, train
+
+QUIET = Console(file=StringIO(), width=200)
+SRGAN = {"blocks": 1, "width": 6, "critic_width": 4, "learning_rate": 1e-3}
+
+
+@pytest.fixture(scope="module")
+def pairs(tmp_path_factory):
+    """Simulate galaxies of 32x32 px, and pairs with images half as fine."""
+    root = tmp_path_factory.mktemp("pairs")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RVTOOL_CACHE", str(root / "cache"))
+        sky = {"size": 32, "las_max_arcsec": 40}
+        simulate.run(simulate.Settings(simulator="radio-galaxy", count=60, out=root / "sky", config=sky), QUIET)
+        coarser = {"data": root / "sky", "factor": 2, "to_beam_arcsec": 10.8}
+        simulate.run(simulate.Settings(simulator="lower-resolution", out=root / "pairs", config=coarser), QUIET)
+    return root / "pairs"
+
+
+def settings(data, out, **given):
+    defaults = {"model": "srgan", "config": SRGAN, "epochs": 3, "batch_size": 8, "gpus": 0, "augment": ("rotate-flip",)}
+    return train.Settings(data=data, out=out, **{**defaults, **given})
+
+
+@pytest.fixture(scope="module")
+def run(pairs):
+    """Train for two epochs with a critic in the second."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RVTOOL_CACHE", str(pairs.parent / "cache"))
+        patch.delenv("RVTOOL_RUN_PATH", raising=False)
+        train.run(settings(pairs, pairs.parent / "run"), QUIET)
+    return pairs.parent / "run"
+
+
+@pytest.fixture
+def field(tmp_path):
+    """Write a field of 200x150 px with a point source, a blank corner, and a header as real ones are."""
+    image = np.random.default_rng(0).normal(0, 3e-4, (150, 200)).astype(np.float32)
+    y, x = np.mgrid[:150, :200]
+    image += 0.05 * np.exp(-4 * np.log(2) * ((x - 120) ** 2 + (y - 60) ** 2) / 3**2).astype(np.float32)
+    image[:10, :20] = np.nan
+    header = fits.Header({"BUNIT": "Jy/beam", "OBJECT": "field", "BMAJ": 10.8 / 3600, "BMIN": 10.8 / 3600, "BPA": 0.0})
+    for axis, kind, value, step, middle in ((1, "RA---SIN", 150.0, -3.6, 100.5), (2, "DEC--SIN", 30.0, 3.6, 75.5)):
+        header[f"CTYPE{axis}"], header[f"CRVAL{axis}"], header[f"CRPIX{axis}"] = kind, value, middle
+        header[f"CDELT{axis}"], header[f"CUNIT{axis}"] = step / 3600, "deg"
+    fits.writeto(tmp_path / "field.fits", image, header)
+    return tmp_path / "field.fits"
+
+
+def apply(run, *paths, **given):
+    told = StringIO()
+    result = predict.run(predict.Settings(run=str(run), paths=paths, **given), Console(file=told, width=300))
+    return result, told.getvalue()
+
+
+def test_the_critic_takes_part_when_it_is_to(run):
+    with open(run / "metrics.csv", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [bool(row["train/critic-loss"]) for row in rows] == [False, True, True]  # half of three epochs is one
+    assert all(0 <= float(row["train/critic-accuracy"]) <= 1 for row in rows[1:])
+    assert load_run(run).record["best"]["epoch"] >= 1  # those without a critic do not compete
+
+
+def test_the_output_is_the_same_sky_on_finer_pixels(run, field, tmp_path):
+    _, told = apply(run, field, out=tmp_path / "out.fits")
+    assert "Mind" not in told
+    with fits.open(tmp_path / "out.fits") as hdus:
+        image, header = hdus[0].data, hdus[0].header
+        hdus.verify("exception")
+    assert image.shape == (300, 400)
+    assert (header["BUNIT"], header["OBJECT"]) == ("Jy/beam", "field")
+    assert header["BMAJ"] * 3600 == pytest.approx(5.4)
+    assert "srgan" in str(header["HISTORY"])
+    old, new = WCS(fits.getheader(field)), WCS(header)
+    for x, y in ((0, 0), (120, 60), (199, 149)):
+        fine = new.world_to_pixel(old.pixel_to_world(x, y))
+        np.testing.assert_allclose(fine, [2 * x + 0.5, 2 * y + 0.5], atol=0.01)
+    blank = np.isnan(image)
+    assert blank[:20, :40].all()
+    assert blank.sum() == 800
+    top = np.unravel_index(np.nanargmax(image), image.shape)
+    assert np.hypot(top[0] - 120.5, top[1] - 240.5) < 2
+
+
+def test_tiles_make_what_the_whole_makes(run, field, tmp_path, monkeypatch):
+    apply(run, field, out=tmp_path / "tiles.fits")
+    monkeypatch.setattr("rvtool.verbs.predict.translating.LEAST_TILE", 1000)
+    apply(run, field, out=tmp_path / "whole.fits")
+    tiles, whole = (fits.getdata(tmp_path / f"{name}.fits") for name in ("tiles", "whole"))
+    np.testing.assert_allclose(tiles, whole, atol=1e-7)
+
+
+def test_several_images_go_into_a_folder(run, field, tmp_path):
+    other = tmp_path / "other.fits"
+    other.write_bytes(field.read_bytes())
+    broken = tmp_path / "broken.fits"
+    broken.write_bytes(field.read_bytes()[:3000])
+    result, told = apply(run, field, broken, other, out=tmp_path / "made")
+    assert sorted(path.name for path in (tmp_path / "made").iterdir()) == ["field.fits", "other.fits"]
+    assert [failure["file"] for failure in result["failures"]] == [str(broken)]
+    assert "broken.fits" in told
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"out": "x.csv"}, "name a file that ends with .fits"),
+        ({"out": "out.fits", "samples": 4}, "makes the same image every time"),
+    ],
+)
+def test_what_cannot_be_is_told(run, field, tmp_path, given, says):
+    with pytest.raises(ConfigError, match=says):
+        apply(run, field, **{**given, "out": tmp_path / given["out"]})
+
+
+def test_what_exists_is_kept(run, field, tmp_path):
+    (tmp_path / "out.fits").write_text("mine")
+    with pytest.raises(DataError, match="exists already"):
+        apply(run, field, out=tmp_path / "out.fits")
+    assert (tmp_path / "out.fits").read_text() == "mine"
+
+
+def test_pairs_that_do_not_fit_are_told(pairs, tmp_path):
+    with pytest.raises(ConfigError, match="pix2pix makes targets as large as the images"):
+        train.run(settings(pairs, tmp_path / "run", model="pix2pix", config={}), QUIET)
+    with pytest.raises(DataError, match="no targets"):
+        train.run(settings(pairs.parent / "sky", tmp_path / "run"), QUIET)
+
+
+def test_optimisers_move_their_own_part_only(pairs, tmp_path, monkeypatch):
+    """The generator's loss flows through the critic, and yet does not move it."""
+    from rvtool_plugins.models.srgan.model import SRGAN as Kind
+
+    moved = []
+    descend = Kind.descend
+
+    def watched(self, optimizer, loss, batch_index):
+        before = {name: value.detach().clone() for name, value in self.named_parameters()}
+        descend(self, optimizer, loss, batch_index)
+        moved.append(
+            {name.partition(".")[0] for name, value in self.named_parameters() if not torch.equal(value, before[name])}
+        )
+
+    monkeypatch.setattr(Kind, "descend", watched)
+    train.run(settings(pairs, tmp_path / "run", epochs=1, loss=("bce-gan:1",)), QUIET)
+    assert moved[:2] == [{"critic"}, {"generator"}]
+    assert all(parts == {("critic", "generator")[number % 2]} for number, parts in enumerate(moved))
