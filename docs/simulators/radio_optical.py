@@ -11,7 +11,7 @@ from astropy.visualization import make_lupton_rgb
 
 from rvtool.plugins import component
 
-SEED = 7
+SEED = 1
 EACH = 6  # pairs of a class
 SCALES = (1.0, 1.15, 1.4)  # of i, r and g, so that a spiral is white
 
@@ -38,7 +38,7 @@ def picture(path: Path) -> None:
         panels[2 * kind, 0].set_ylabel(name)
     for panel in panels.flat:
         panel.set(xticks=[], yticks=[])
-    figure.savefig(path, dpi=80, pil_kwargs={"quality": 75, "optimize": True})
+    figure.savefig(path, dpi=70, pil_kwargs={"quality": 70, "optimize": True})
 
 
 if __name__ == "__main__":

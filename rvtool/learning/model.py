@@ -48,6 +48,8 @@ class Model(LightningModule):
         The logged value that people are shown beside the loss; the monitored one where it is empty.
     stretch
         Defaults for how images are prepared; the keys are the fields of `rvtool.data.stretch.Stretch`.
+    any_size
+        Whether images of another size than those of the training can be judged.
     views
         How many differently augmented views of each image a batch brings: ``image``, and with 2 ``view`` besides.
     exempt
@@ -70,6 +72,7 @@ class Model(LightningModule):
     shown: ClassVar[str] = ""
     stretch: ClassVar[dict[str, Any]] = {}
     views: ClassVar[int] = 1
+    any_size: ClassVar[bool] = False
     exempt: ClassVar[dict[str, str]] = {}
 
     def __init__(self, config: ModelConfig, data: DataInfo, losses: Losses) -> None:

@@ -227,6 +227,8 @@ class Run:
             resize=self.stretch.settings.resize,
         )
         for have, want in ((material.info.image, self.data.image), (material.info.target, self.data.target)):
+            if have and want and have.channels == want.channels and self.model.any_size:
+                continue
             if have and want and (have.channels, have.height, have.width) != (want.channels, want.height, want.width):
                 raise DataError(
                     f"{dataset.root} has {have.channels} channels of {have.width}x{have.height} px, and {self.name} "

@@ -14,7 +14,11 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
-JUDGES = {"classification": "rvtool.verbs.evaluate.judge", "regression": "rvtool.verbs.evaluate.regression"}
+JUDGES = {
+    "classification": "rvtool.verbs.evaluate.judge",
+    "regression": "rvtool.verbs.evaluate.regression",
+    "translation": "rvtool.verbs.evaluate.translation",
+}
 """The module that judges each task: ``evaluate(settings, runs, console)``."""
 
 

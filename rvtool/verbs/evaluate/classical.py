@@ -30,7 +30,7 @@ from rvtool.errors import DataError
 from rvtool.kinds import Beam, Side
 from rvtool.report.likeness import LIT_SIGMA, beam_area
 
-NOISE_TO_SIGNAL = tuple(10.0 ** np.arange(-5, 0.1, 0.5))
+NOISE_TO_SIGNAL = tuple(10.0 ** np.arange(-7, 0.1, 0.5))
 ITERATIONS = (2, 4, 6, 8, 10, 15, 20, 30, 40, 60, 80, 100)
 PEDESTAL_SIGMA = 2.0
 MOST_AHEAD = 0.95

@@ -34,13 +34,9 @@ def choose_rows(run: Run, material: Material, split: str) -> tuple[np.ndarray, s
         There is no label to judge against, or no image in that split.
     """
     dataset = material.dataset
-    if material.labels is None:
-        raise DataError(
-            f"{dataset.root} has no column '{run.data.label_column}', so there is no truth to judge {run.name} against."
-        )
+    usable = _judgeable(run, material)
     mine = run.known.splits_of(material)
     own = 2 * np.count_nonzero(mine == "train") >= run.record["dataset"]["images"]["train"]
-    usable = material.image.good & material.labelled
     parts = np.where(usable, mine if own else material.split, "")
     if split == "auto" and own:
         split = "test" if "test" in parts else "val"
@@ -59,6 +55,23 @@ def choose_rows(run: Run, material: Material, split: str) -> tuple[np.ndarray, s
     differences = [one.told("The images", run.name) for one in others]
     said = _left_out(run, material) + differences + _seen(run, mine, rows) + _near(run, material, mine, rows)
     return rows, f"{words} of {dataset.root}, {whose}", said
+
+
+def _judgeable(run: Run, material: Material) -> np.ndarray:
+    """Tell which rows have a truth to judge against."""
+    if run.task == "translation":
+        if material.target is None:
+            raise DataError(
+                f"{material.dataset.root} has no targets, so there is no truth to judge {run.name} against."
+            )
+        good: np.ndarray = material.image.good & material.target.good
+        return good
+    if material.labels is None:
+        raise DataError(
+            f"{material.dataset.root} has no column '{run.data.label_column}', so there is no truth to judge "
+            f"{run.name} against."
+        )
+    return material.image.good & material.labelled
 
 
 def _seen(run: Run, mine: np.ndarray, rows: np.ndarray) -> list[str]:
@@ -81,12 +94,13 @@ def _seen(run: Run, mine: np.ndarray, rows: np.ndarray) -> list[str]:
 def _left_out(run: Run, material: Material) -> list[str]:
     """Tell of images that nobody can judge on."""
     said = []
-    failures = material.image.failures
+    failures = {**(material.target.failures if material.target else {}), **material.image.failures}
     if failures:
         said.append(
             f"{len(failures)} images cannot be read and are not judged; the first: {next(iter(failures.values()))}"
         )
-    assert material.labels is not None
+    if material.labels is None or run.task == "translation":
+        return said
     unknown = int((~material.labelled).sum())
     if unknown and not run.data.classes:
         said.append(f"{unknown} images have no '{run.data.label_column}', so are not judged.")

@@ -149,11 +149,11 @@ class Population:
             index, BULGE_SIZE * radius, seen_ratio(torch.full_like(cosine, BULGE_THICKNESS), cosine), angle
         )
         total = nanomaggy(absolute + distance_modulus(redshift))
-        bluer = 0.08 * normal(next(chances), 0.0, 1.0)
+        redder = 0.08 * normal(next(chances), 0.0, 1.0)
         light = Blobs.join(
-            centre.lit(spectrum(total * bulge, 0.80 + bluer, 0.40 + bluer / 2)),
-            disc.lit(spectrum(total * (1 - bulge) * (1 - in_arms), 0.60 + bluer, 0.30 + bluer / 2)),
-            knots.lit(spectrum(total * (1 - bulge) * in_arms, 0.25 + bluer, 0.08 + bluer / 2)),
+            centre.lit(spectrum(total * bulge, 0.80 + redder, 0.40 + redder / 2)),
+            disc.lit(spectrum(total * (1 - bulge) * (1 - in_arms), 0.60 + redder, 0.30 + redder / 2)),
+            knots.lit(spectrum(total * (1 - bulge) * in_arms, 0.25 + redder, 0.08 + redder / 2)),
         )
         # the same arms, but other knots of them: young stars and supernova remnants are not of one age
         scatter = chance.normal(seed, indices, KNOT_NORMALS, RADIO_SHAPE_DRAWS)
