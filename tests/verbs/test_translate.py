@@ -2,6 +2,7 @@
 
 import csv
 from io import StringIO
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,7 +13,8 @@ from rich.console import Console
 
 from rvtool.errors import ConfigError, DataError
 from rvtool.runs.run import load_run
-from rvtool.verbs import predict, simulate, train
+from rvtool.verbs import evaluate, predict, simulate, train
+from rvtool.verbs.train.callbacks import Referee
 
 QUIET = Console(file=StringIO(), width=200)
 SRGAN = {"blocks": 1, "width": 6, "critic_width": 4, "learning_rate": 1e-3}
@@ -42,7 +44,7 @@ def run(pairs):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RVTOOL_CACHE", str(pairs.parent / "cache"))
         patch.delenv("RVTOOL_RUN_PATH", raising=False)
-        train.run(settings(pairs, pairs.parent / "run"), QUIET)
+        train.run(settings(pairs, pairs.parent / "run", sample_every=1), QUIET)
     return pairs.parent / "run"
 
 
@@ -73,6 +75,51 @@ def test_the_critic_takes_part_when_it_is_to(run):
     assert [bool(row["train/critic-loss"]) for row in rows] == [False, True, True]  # half of three epochs is one
     assert all(0 <= float(row["train/critic-accuracy"]) <= 1 for row in rows[1:])
     assert load_run(run).record["best"]["epoch"] >= 1  # those without a critic do not compete
+
+
+def test_pictures_become_a_film(run):
+    from PIL import Image
+
+    assert len(list((run / "samples").glob("epoch-*.png"))) == 3
+    with Image.open(run / "samples" / "training.gif") as film:
+        assert film.n_frames == 3
+
+
+def test_a_critic_that_has_won_is_told():
+    told = []
+    rows = [{"val/loss": 1.0, "train/critic-accuracy": accuracy} for accuracy in (0.5, 0.99, 0.985, 1.0, 1.0)]
+    journal, display = SimpleNamespace(rows=[]), SimpleNamespace(line=told.append)
+    referee = Referee(journal, display)
+    for row in rows:
+        journal.rows.append(row)
+        referee.on_train_epoch_end(None, None)
+    (line,) = told
+    assert "100% of all cases for 3 epochs; it has won" in line
+
+
+def test_evaluation_stands_beside_baselines(run, tmp_path):
+    told = StringIO()
+    judged = evaluate.run(
+        evaluate.Settings(runs=(str(run),), bootstrap=100, out=tmp_path / "e"), Console(file=told, width=200)
+    )
+    assert set(judged["psnr_lit"]) >= {"value", "low", "high", "baseline", "best", "gain"}
+    assert judged["psnr_lit"]["best"] in {"nearest", "bilinear", "bicubic", "Lanczos", "Wiener", "Richardson-Lucy"}
+    assert judged["consistency"]["value"] > 0
+    assert ("loses to" in told.getvalue()) == any(judged[name]["gain"] < 0 for name in ("psnr", "psnr_lit", "ssim"))
+    files = {path.name for path in (tmp_path / "e").iterdir()}
+    assert {
+        "images.png",
+        "power.png",
+        "flux_and_size.png",
+        "detections.png",
+        "images.csv",
+        "metrics.json",
+        "report.html",
+    } <= files
+    with open(tmp_path / "e" / "images.csv", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert len(rows) == judged["images"]
+    assert np.mean([float(row["psnr"]) for row in rows]) == pytest.approx(judged["psnr"]["value"], rel=1e-4)
 
 
 def test_the_output_is_the_same_sky_on_finer_pixels(run, field, tmp_path):

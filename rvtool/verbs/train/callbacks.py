@@ -20,6 +20,8 @@ from rvtool.learning.schedule import steps_taken
 from rvtool.verbs.train.display import Display
 
 ADVICE = "try a lower --learning-rate, a smaller --clip, a longer --warmup or --precision 32"
+WON, WON_EPOCHS = 0.98, 3  # part of the pairs that a critic judges rightly, for how long
+CRITIC_ADVICE = "Try a lower --critic-rate, --set loss.NAME.gradient_penalty=1, or fewer --critic-width"
 GPU_STEPS_BETWEEN_LOOKS = 20  # each look makes the GPU wait
 SECONDS_BETWEEN_WRITES = 30.0  # of the steps' rows; an epoch's row is written at once
 TIMINGS = ("seconds", "images_per_s")
@@ -222,22 +224,23 @@ class StopAtStep(Callback):
             trainer.should_stop = True
 
 
-class Pictures(Callback):
-    """Every few epochs, draws what the model answers on the same validation images, into ``samples/``."""
+class Referee(Callback):
+    """Tells when a critic has won: for epochs on end it hardly ever takes what is made for true.
 
-    def __init__(self, folder: Path, every: int, classes: tuple[str, ...], count: int = 16) -> None:
-        self.folder, self.every, self.classes, self.count = folder, every, classes, count
+    Then it has nothing left to teach: its answers hardly change with what the generator does.
+    """
 
-    def on_validation_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, *place: int) -> None:
-        """Draw the first validation batch."""
-        if any(place) or (trainer.current_epoch + 1) % self.every:  # place: batch and data loader
+    def __init__(self, journal: Journal, display: Display) -> None:
+        self.journal, self.display = journal, display
+        self.told = False
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Look at the last epochs, once the journal has written this one down."""
+        last = [row.get("train/critic-accuracy", 0.0) for row in self.journal.rows if "val/loss" in row][-WON_EPOCHS:]
+        if self.told or len(last) < WON_EPOCHS or min(last) < WON:
             return
-        from rvtool.report import figures
-
-        first = {name: value[: self.count] for name, value in batch.items()}
-        path = self.folder / f"epoch-{trainer.current_epoch:04d}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        answers = pl_module.predict(first).float().cpu().numpy()
-        images = first["image"].float().cpu().numpy()
-        if self.classes:
-            figures.predictions_grid(images[:, 0], first["label"].cpu().numpy(), answers, self.classes, path)
+        self.told = True
+        self.display.line(
+            f"Mind: the critic told true from made in {last[-1]:.0%} of all cases for {WON_EPOCHS} epochs; it has won, "
+            f"and the generator learns little from it. {CRITIC_ADVICE}."
+        )

@@ -24,9 +24,10 @@ from rvtool.learning import EMA, Model, Randomness, Schedule, Thaw, for_task
 from rvtool.runs.run import build_model, load_run
 from rvtool.verbs.train import Settings, record
 from rvtool.verbs.train.answers import keep_answers
-from rvtool.verbs.train.callbacks import ADVICE, Diverged, EvenGroups, Journal, Keeper, Pictures, StopAtStep
+from rvtool.verbs.train.callbacks import ADVICE, Diverged, EvenGroups, Journal, Keeper, Referee, StopAtStep
 from rvtool.verbs.train.display import Display
 from rvtool.verbs.train.material import make_batches
+from rvtool.verbs.train.pictures import Pictures
 from rvtool.verbs.train.transfer import begin_from
 
 TASKS = {None: "", "classify": "classification", "regress": "regression"}
@@ -138,7 +139,10 @@ class _Training:
 
     def _trainer(self, model: Model, epochs: int, steps: int, display: Display) -> lightning.Trainer:
         settings, path = self.settings, self.path
-        draws = settings.sample_every and model.data.classes and hasattr(model, "predict")
+        draws = settings.sample_every and (
+            model.task == "translation" or (model.data.classes and hasattr(model, "predict"))
+        )
+        journal = Journal(path / "metrics.csv", display, settings.log_every)
         callbacks: list[Any] = [
             Randomness(settings.seed),
             Schedule(settings.schedule, steps, round(settings.warmup * steps)),
@@ -147,7 +151,8 @@ class _Training:
             *([StopAtStep(settings.steps)] if settings.steps else []),
             *([EvenGroups(settings.accumulate)] if settings.accumulate > 1 else []),
             *([Pictures(path / "samples", settings.sample_every, model.data.classes)] if draws else []),
-            Journal(path / "metrics.csv", display, settings.log_every),
+            journal,
+            *([Referee(journal, display)] if model.task == "translation" else []),
             self.keeper,
             *self.watching,
         ]

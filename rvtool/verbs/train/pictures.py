@@ -1,0 +1,68 @@
+"""Pictures of what a model makes of the same validation images while it trains, and a film of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+SECONDS_A_FRAME = 0.4
+FEW = 6  # rows of four images
+
+
+class Pictures(Callback):
+    """Every few epochs draws what the model answers or makes, into ``samples/``; at the end ``training.gif`` of all."""
+
+    def __init__(self, folder: Path, every: int, classes: tuple[str, ...], count: int = 16) -> None:
+        self.folder, self.every, self.classes, self.count = folder, every, classes, count
+
+    def on_validation_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, *place: int) -> None:
+        """Draw the first validation batch."""
+        if any(place) or (trainer.current_epoch + 1) % self.every:  # place: batch and data loader
+            return
+        path = self.folder / f"epoch-{trainer.current_epoch:04d}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if pl_module.task == "translation":
+            from rvtool.report import restored
+
+            image, truth, output = _in_units(pl_module, {name: value[:FEW] for name, value in batch.items()})
+            restored.grid(list(image), list(truth), list(output), path)
+        elif self.classes:
+            from rvtool.report import figures
+
+            first = {name: value[: self.count] for name, value in batch.items()}
+            answers = pl_module.predict(first).float().cpu().numpy()
+            images = first["image"].float().cpu().numpy()
+            figures.predictions_grid(images[:, 0], first["label"].cpu().numpy(), answers, self.classes, path)
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Put the pictures together."""
+        from PIL import Image
+
+        frames = [Image.open(path).convert("RGB") for path in sorted(self.folder.glob("epoch-*.png"))]
+        if len(frames) > 1 and trainer.is_global_zero:
+            first, *further = (frame.resize(frames[0].size).quantize(128) for frame in frames)
+            first.save(
+                self.folder / "training.gif",
+                save_all=True,
+                append_images=further,
+                duration=int(1000 * SECONDS_A_FRAME),
+                loop=0,
+            )
+
+
+def _in_units(model: Any, batch: dict[str, torch.Tensor]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return input, truth and output, in physical units where the stretch can be undone; NaN where not known."""
+    made = model.predict(batch)
+    image, target = batch["image"], batch["target"]
+    prepare = model.prepare
+    if prepare is not None and prepare.target is not None and prepare.target.invertible:
+        image = prepare.image.invert(image.float(), batch["image_statistics"])
+        target, made = (prepare.restore(side, batch) for side in (target, made))
+    image = torch.where(batch["mask"], image, torch.nan)
+    target = torch.where(batch["target_mask"], target, torch.nan)
+    input_, truth, output = (side.float().cpu().numpy() for side in (image, target, made))
+    return input_, truth, output
