@@ -2,8 +2,8 @@
 
     python examples/first_nvss_pairs.py FOLDER OUT [--pixel-arcsec 2.7]
 
-FOLDER holds FITS files and `labels.csv` (image, target: their paths; label, ra_deg, dec_deg; pool_fold where known). OUT
-becomes a folder that `rvtool train --data` takes: `images/` (NVSS, interpolated), `targets/` (FIRST, averaged), and
+FOLDER holds FITS files and `labels.csv` (image, target: their paths; label, ra_deg, dec_deg; pool_fold where known).
+OUT becomes a folder that `rvtool train --data` takes: `images/` (NVSS, interpolated), `targets/` (FIRST, averaged), and
 `labels.csv` with a fold of five. Beams and units that the files do not tell are those of the surveys.
 """
 

@@ -8,8 +8,7 @@ answer.
 
 References
 ----------
-Wang et al. (2004), IEEE TIP 13, 600 (SSIM). Bińkowski et al. (2018), arXiv:1801.01401, eq. 4 (KID). Heusel et al.
-(2017), arXiv:1706.08500, eq. 6 (FID). Glaser et al. (2019), arXiv:1906.03874 (sizes and fluxes within 20 %).
+Wang et al. (2004), IEEE TIP 13, 600 (SSIM). Glaser et al. (2019), arXiv:1906.03874 (sizes and fluxes within 20 %).
 """
 
 from __future__ import annotations
@@ -399,67 +398,3 @@ def judge(
 
 def _plain(value: Any) -> Any:
     return value if value is None or isinstance(value, str) else float(value) if np.isfinite(value) else None
-
-
-def kid(first: np.ndarray, second: np.ndarray, subsets: int = 100, seed: int = 0) -> dict[str, float]:
-    """Kernel distance of two sets of features: unbiased, so it scatters about 0 where both are of one distribution.
-
-    Squared maximum mean discrepancy with the kernel ``(x.y / F + 1)^3``.
-
-    Parameters
-    ----------
-    first, second : (N, F) and (M, F)
-
-    Returns
-    -------
-    ``value`` of all features; ``spread``, the standard deviation over random subsets of ``size`` features, half of the
-    smaller set.
-
-    Raises
-    ------
-    DataError
-        A set has fewer than four images.
-
-    References
-    ----------
-    Bińkowski et al. (2018), arXiv:1801.01401, eq. 4.
-    """
-    if min(len(first), len(second)) < 4:
-        raise DataError(f"KID needs four images on each side, there are {len(first)} and {len(second)}; judge more.")
-    a, b, cross = (
-        (x.astype(float) @ y.astype(float).T / x.shape[1] + 1) ** 3
-        for x, y in ((first, first), (second, second), (first, second))
-    )
-
-    def distance(rows: np.ndarray, columns: np.ndarray) -> float:
-        own = [k[np.ix_(at, at)] for k, at in ((a, rows), (b, columns))]
-        within = sum((k.sum() - np.trace(k)) / (len(k) * (len(k) - 1)) for k in own)
-        return float(within - 2 * cross[np.ix_(rows, columns)].mean())
-
-    random = np.random.default_rng(seed)
-    half = min(len(first), len(second)) // 2
-    draws = [
-        distance(random.permutation(len(first))[:half], random.permutation(len(second))[:half]) for _ in range(subsets)
-    ]
-    value = distance(np.arange(len(first)), np.arange(len(second)))
-    return {"value": value, "spread": float(np.std(draws)), "size": half}
-
-
-def fid(first: np.ndarray, second: np.ndarray) -> dict[str, float]:
-    """Fréchet distance of two sets of features, as Gaussians: biased upwards, the more the fewer the images.
-
-    Returns
-    -------
-    ``value``, and ``images`` of the smaller set, without which the value says nothing.
-
-    References
-    ----------
-    Heusel et al. (2017), arXiv:1706.08500, eq. 6.
-    """
-    means = [features.astype(float).mean(axis=0) for features in (first, second)]
-    covariances = [np.atleast_2d(np.cov(features.astype(float), rowvar=False)) for features in (first, second)]
-    values, vectors = np.linalg.eigh(covariances[0])
-    root = vectors * np.sqrt(values.clip(0)) @ vectors.T
-    shared = np.sqrt(np.linalg.eigvalsh(root @ covariances[1] @ root).clip(0)).sum()  # trace of sqrt(C1 C2)
-    distance = ((means[0] - means[1]) ** 2).sum() + sum(map(np.trace, covariances)) - 2 * shared
-    return {"value": float(max(distance, 0)), "images": min(len(first), len(second))}

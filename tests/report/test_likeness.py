@@ -10,7 +10,8 @@ from torchmetrics.functional.image import structural_similarity_index_measure
 from rvtool.errors import DataError
 from rvtool.kinds import Beam, Side
 from rvtool.report import restored
-from rvtool.report.likeness import METRICS, RATIOS, Truth, fid, judge, kid, measure, reduce, spectra, ssim
+from rvtool.report.features import fid, kid
+from rvtool.report.likeness import METRICS, RATIOS, Truth, judge, measure, reduce, spectra, ssim
 
 SIDE = Side(1, 48, 48, unit="Jy/beam", pixel_arcsec=1.8, beam=Beam(5.4, 5.4))
 SIGMA = 5.4 / 1.8 / np.sqrt(8 * np.log(2))  # of the beam, px

@@ -11,7 +11,8 @@ from rvtool.errors import DataError
 from rvtool.kinds import Beam, Side
 from rvtool.report.likeness import Truth, measure
 from rvtool.verbs.evaluate import classical
-from rvtool.verbs.evaluate.classical import Degradation, Interpolation, MeanImage, NearestNeighbour, consistency
+from rvtool.verbs.evaluate.classical import Interpolation, MeanImage, NearestNeighbour
+from rvtool.verbs.evaluate.degradation import Degradation, consistency
 
 FACTOR = 4
 TARGET = Side(1, 64, 64, unit="Jy/beam", pixel_arcsec=1.8, beam=Beam(5.4, 5.4))

@@ -19,7 +19,7 @@ from rvtool.data.files import write_bytes
 from rvtool.data.fits import Image
 from rvtool.errors import ConfigError, DataError
 from rvtool.kinds import Side
-from rvtool.report import detections, html, likeness, restored
+from rvtool.report import detections, features, html, likeness, restored
 from rvtool.report.curves import training_curves
 from rvtool.report.likeness import Truth
 from rvtool.report.progress import counted
@@ -28,7 +28,8 @@ from rvtool.runs.apply import choose_device
 from rvtool.runs.run import Run, load_run
 from rvtool.verbs.evaluate import Settings
 from rvtool.verbs.evaluate.asking import names_of
-from rvtool.verbs.evaluate.classical import Baseline, consistency, super_resolution, translation
+from rvtool.verbs.evaluate.classical import Baseline, super_resolution, translation
+from rvtool.verbs.evaluate.degradation import consistency
 from rvtool.verbs.evaluate.seen import choose_rows
 
 SHOWN = 6  # images in the grid
@@ -220,7 +221,7 @@ def _features(one: Made) -> dict[str, Any] | None:
         sets.append(torch.cat(parts).double().numpy())
     try:
         true, made = sets
-        return {"encoder": ENCODER, "kid": likeness.kid(true, made), "fid": likeness.fid(true, made)}
+        return {"encoder": ENCODER, "kid": features.kid(true, made), "fid": features.fid(true, made)}
     except DataError:  # too few images
         return None
 
