@@ -98,7 +98,9 @@ def prepare(
         No image can be used.
     """
     image = open_pack(dataset, crop, progress=progress, resize=resize)
-    target = open_pack(dataset, side="target", progress=progress) if "target_path" in dataset else None
+    target = None
+    if "target_path" in dataset:
+        target = open_pack(dataset, _target_crop(dataset, crop, resize), "target", progress)
     labels, names = None, tuple(classes or ())
     if label_column is not None and numbers:
         labels = dataset.numbers(label_column).astype(np.float32)
@@ -138,6 +140,27 @@ def prepare(
     if target is not None:
         sides.append(read_side(dataset.info.get("target", {}), *target.pixels.shape[1:]))
     return Material(dataset, image, target, labels, split, DataInfo(*sides, **told))  # type: ignore[arg-type]
+
+
+def _target_crop(dataset: Dataset, crop: int, resize: int) -> int:
+    """Return the central square of a target that shows the same sky as that of the image.
+
+    Raises
+    ------
+    ConfigError
+        The two sides' pixels do not nest, or are to be resampled, which changes one of them only.
+    """
+    if resize:
+        raise ConfigError("--resize would change the images of a pair and not their targets; leave it out.")
+    if not crop:
+        return 0
+    sizes = [dataset.info.get(side, {}).get("height", 0) for side in ("image", "target")]
+    if not all(sizes) or sizes[1] % sizes[0]:
+        raise ConfigError(
+            f"The targets of {dataset.root} are no whole multiple of the images' size, so no --crop of both shows the "
+            "same sky; leave it out."
+        )
+    return int(crop * (sizes[1] // sizes[0]))
 
 
 def _labelled(labels: np.ndarray) -> np.ndarray:

@@ -31,7 +31,8 @@ NO_PARAMETERS = (*SIDES, *SIDES.values(), "label", "index")  # what else of a ba
 class Settings(Config):
     """What `rvtool simulate` may be told."""
 
-    simulator: str = Field("", description="Simulator ('rvtool plugins --kind simulator').")
+    simulator: str = Field("", description="Simulator ('rvtool plugins --kind simulator'), or the run of a translator.")
+    images: Path | None = Field(None, description="Dataset or folder whose images a translator translates.")
     config: dict[str, Any] = Field({}, description="The simulator's own settings.")
     count: int | None = Field(
         None, ge=1, description="Images to simulate. Default: 1000, or as many as those that they are made of."
@@ -67,18 +68,50 @@ class Job:
 
 
 def _simulator(settings: Settings) -> Simulator:
-    """Build the simulator.
+    """Build the simulator, or make one of a run.
 
     Raises
     ------
     ConfigError
-        Nobody offers it, or a setting does not fit.
+        Nobody offers it, a setting does not fit, or the run makes no images.
     """
-    from rvtool.plugins import component
+    from rvtool.plugins import component, components
+    from rvtool.runs.run import is_run, load_run
 
+    if is_run(settings.simulator):
+        run = load_run(settings.simulator)
+        if run.task != "translation":
+            raise ConfigError(
+                f"{run.path} is a run of '{run.record['model']}', which makes no images; "
+                f"name a simulator ({', '.join(components('simulator'))})."
+            )
+        if settings.images is None:
+            raise ConfigError(f"{run.path} makes images of others; name them: --images DATASET.")
+        from rvtool.runs.translated import Translated
+
+        return Translated(run, settings.images)
+    if settings.images is not None:
+        raise ConfigError(f"--images is for the run of a translator, and '{settings.simulator}' is none; leave it out.")
     chosen = component("simulator", settings.simulator)
     simulator: Simulator = chosen.load()(chosen.configure(settings.config))
     return simulator
+
+
+def _source(settings: Settings) -> dict[str, Any]:
+    """Say what made the images, for the dataset's record."""
+    from rvtool.plugins import component, version_of
+    from rvtool.runs.run import is_run, load_run
+
+    if is_run(settings.simulator):
+        path = str(load_run(settings.simulator).path.resolve())
+        return {"name": "translation", "run": path, "seed": settings.seed, "images": str(settings.images)}
+    config = component("simulator", settings.simulator).configure(settings.config)
+    return {
+        "name": settings.simulator,
+        "version": version_of("simulator", settings.simulator),
+        "seed": settings.seed,
+        "settings": {key: value for key, value in config.model_dump(mode="json").items() if value is not None},
+    }
 
 
 def run(settings: Settings, console: Console) -> dict[str, Any]:
@@ -103,7 +136,7 @@ def run(settings: Settings, console: Console) -> dict[str, Any]:
     from rvtool.data.dataset import write_side
     from rvtool.data.splits import parse_fractions
     from rvtool.data.writer import DatasetWriter
-    from rvtool.plugins import component, components, version_of
+    from rvtool.plugins import components
     from rvtool.report.progress import counted
 
     if not settings.simulator:
@@ -111,7 +144,6 @@ def run(settings: Settings, console: Console) -> dict[str, Any]:
             f"Name the simulator ({', '.join(components('simulator'))}), for example: "
             "rvtool simulate radio-galaxy --count 100 --out data/sim"
         )
-    _refuse_run(settings.simulator)
     parse_fractions(settings.split)  # before the work, not after it
     simulator = _simulator(settings)
     made_of = getattr(simulator, "rows", None)
@@ -121,13 +153,7 @@ def run(settings: Settings, console: Console) -> dict[str, Any]:
         for cube, columns in enumerate(_cubes(job, simulator)):
             writer.rows(columns)
             move(job.indices(cube).stop, count)
-        chosen = component("simulator", settings.simulator).configure(settings.config)
-        source = {
-            "name": settings.simulator,
-            "version": version_of("simulator", settings.simulator),
-            "seed": settings.seed,
-            "settings": {key: value for key, value in chosen.model_dump(mode="json").items() if value is not None},
-        }
+        source = _source(settings)
         sides = {name: write_side(side) for name, side in _sides(simulator).items()}
         dataset, _ = writer.finish({**sides, "source": source}, split=settings.split, seed=settings.seed)
     parts = dataset.column("split").tolist()
@@ -136,23 +162,6 @@ def run(settings: Settings, console: Console) -> dict[str, Any]:
     console.print(f"Simulated {count} images ({told}).")
     console.print(str(job.out), markup=False, highlight=False, soft_wrap=True)
     return {"out": str(job.out), "images": count, "splits": splits, "headline": f"{count} images"}
-
-
-def _refuse_run(name: str) -> None:
-    """Say of a run why it cannot stand for a simulator."""
-    from rvtool.plugins import component, components
-    from rvtool.runs.run import is_run, load_run
-
-    if not is_run(name):
-        return
-    run = load_run(name)
-    kind = component("model", run.record["model"]).load()
-    able = hasattr(kind, "sample")
-    why = "with which this version cannot simulate yet" if able else "which makes no images"
-    raise ConfigError(
-        f"{run.path} is a run of '{run.record['model']}', {why}; "
-        f"name a simulator ({', '.join(components('simulator'))})."
-    )
 
 
 def _cubes(job: Job, simulator: Simulator) -> Iterator[dict[str, Any]]:

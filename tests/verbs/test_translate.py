@@ -11,6 +11,7 @@ from astropy.io import fits
 from astropy.wcs import WCS
 from rich.console import Console
 
+from rvtool.data.dataset import open_dataset
 from rvtool.errors import ConfigError, DataError
 from rvtool.runs.run import load_run
 from rvtool.verbs import evaluate, predict, simulate, train
@@ -149,6 +150,31 @@ def test_tiles_make_what_the_whole_makes(run, field, tmp_path, monkeypatch):
     apply(run, field, out=tmp_path / "whole.fits")
     tiles, whole = (fits.getdata(tmp_path / f"{name}.fits") for name in ("tiles", "whole"))
     np.testing.assert_allclose(tiles, whole, atol=1e-7)
+
+
+def test_a_run_simulates_what_it_makes_of_a_dataset(run, pairs, tmp_path):
+    out = tmp_path / "made"
+    simulate.run(simulate.Settings(simulator=str(run), images=pairs, out=out), QUIET)
+    before, after = open_dataset(pairs), open_dataset(out)
+    for name in ("id", "split", "group", "label"):
+        assert before.column(name).tolist() == after.column(name).tolist()
+    assert after.info["source"]["run"] == str(run.resolve())
+    assert after.image(0).data.shape == before.target(0).data.shape
+    assert after.image(0).beam.major_arcsec == pytest.approx(5.4)
+    model = load_run(run)
+    (batch,) = model.prepare.batches(model.material(pairs), np.array([5]), 1, torch.device("cpu"))
+    made = model.prepare.restore(model.model.predict(batch), batch)[0].numpy()
+    np.testing.assert_allclose(after.image(5).data, made, atol=1e-6)
+    with pytest.raises(ConfigError, match="name them: --images"):
+        simulate.run(simulate.Settings(simulator=str(run), out=tmp_path / "x"), QUIET)
+
+
+def test_a_crop_shows_the_same_sky_on_both_sides(pairs, tmp_path):
+    train.run(settings(pairs, tmp_path / "run", epochs=1, crop=8), QUIET)
+    data = load_run(tmp_path / "run").data
+    assert (data.image.height, data.target.height) == (8, 16)
+    with pytest.raises(ConfigError, match="--resize would change"):
+        train.run(settings(pairs, tmp_path / "no", crop=8, resize=4), QUIET)
 
 
 def test_several_images_go_into_a_folder(run, field, tmp_path):

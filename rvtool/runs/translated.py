@@ -1,0 +1,66 @@
+"""A trained translator as a simulator: the images that it makes of those of a dataset."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from rvtool.data.dataset import open_dataset
+from rvtool.data.pack import open_pack
+from rvtool.errors import DataError
+from rvtool.kinds import Batch, SimulatorInfo
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from rvtool.runs.run import Run
+
+
+class Translated:
+    """Makes an image of each image of a dataset; its labels, positions, groups and splits stay (`rows`).
+
+    Raises
+    ------
+    DataError
+        The images have other channels than the run was trained on, another size where it takes no other, or its stretch
+        cannot be undone.
+    """
+
+    def __init__(self, run: Run, data: Path) -> None:
+        self.run = run
+        self.dataset = open_dataset(data)
+        self.pack = open_pack(self.dataset)
+        have, want = self.pack.pixels.shape[1:], run.data.image
+        size = (want.height, want.width)
+        if have[0] != want.channels or (have[1:] != size and not run.model.any_size):
+            raise DataError(
+                f"{data} has {have[0]} channels of {have[2]}x{have[1]} px, and {run.name} was trained on "
+                f"{want.channels} of {want.width}x{want.height} px."
+            )
+        if run.target_stretch is None or not run.target_stretch.invertible or run.data.target is None:
+            raise DataError(f"{run.path} was trained with --clip-sigma, so that what it makes has no unit.")
+        self.factor = int(run.model.factor)
+        height, width = (side * self.factor for side in have[1:])
+        self.info = SimulatorInfo(replace(run.data.target, height=height, width=width))
+
+    @property
+    def rows(self) -> pa.Table:
+        """The rows of the dataset, of which the images are made."""
+        return self.dataset.table
+
+    def simulate(self, indices: torch.Tensor, seed: int, device: torch.device) -> Batch:
+        """Make the images of some rows; unknown where theirs are."""
+        rows = (indices % len(self.dataset)).numpy()
+        prepare, model = self.run.prepare, self.run.model.to(device)
+        raw = {
+            "image": torch.from_numpy(self.pack.pixels[rows]).to(device),
+            "image_statistics": torch.from_numpy(self.pack.statistics[rows]).to(device),
+        }
+        with torch.inference_mode():
+            batch = prepare(raw)
+            made = prepare.restore(model.predict(batch), batch)
+        known = batch["mask"].repeat_interleave(self.factor, 2).repeat_interleave(self.factor, 3)
+        return {"image": torch.where(known, made, 0.0), "mask": known}
