@@ -81,7 +81,7 @@ def test_options_come_from_the_configs(args, own, verbs):
         (("collect", "--source", "folder"), "needs --path DIR"),
         (("train",), "rvtool train alhassan-cnn --data"),
         (("train", "alhassan-cnn"), "--data DATASET_OR_FOLDER"),
-        (("train", "pix2pix", "--gpus", "1"), "No model is named 'pix2pix'"),
+        (("train", "pix2pics", "--gpus", "1"), "did you mean 'pix2pix'"),
         (("train", "alhasan-cnn", "--epochs", "3"), "did you mean 'alhassan-cnn'"),
         (("simulate", "radio-galxy"), "did you mean 'radio-galaxy'"),
         (("compress", "x.fits", "--codec", "ryce"), "did you mean 'rice'"),
