@@ -67,6 +67,7 @@ def prepare(
     crop: int = 0,
     resize: int = 0,
     limit: int = 0,
+    pairs: bool = True,
     progress: Progress | None = None,
 ) -> Material:
     """Make a dataset ready for a network.
@@ -87,6 +88,8 @@ def prepare(
         Central square to keep, and the side to which it is then resampled, px; 0 keeps all, or its pixels.
     limit
         Training images to keep of the dataset's own, the classes in proportion; 0 keeps all.
+    pairs
+        Whether the targets of pairs are wanted.
     progress
         Called with images done and images in all while packing.
 
@@ -99,7 +102,7 @@ def prepare(
     """
     image = open_pack(dataset, crop, progress=progress, resize=resize)
     target = None
-    if "target_path" in dataset:
+    if pairs and "target_path" in dataset:
         target = open_pack(dataset, _target_crop(dataset, crop, resize), "target", progress)
     labels, names = None, tuple(classes or ())
     if label_column is not None and numbers:

@@ -65,17 +65,28 @@ class Pairing:
         settings, self.figures = names_of(results)
         repeats = [name for name in settings if is_repeat(name)]
         differ = [name for name in settings if len({value_text(one.settings.get(name, "")) for one in results}) > 1]
-        words = [name for name in differ if name not in repeats and not _numbers(results, name)]
-        self.places = [name for name in differ if name not in repeats and name not in words]
+        apart = [name for name in differ if name not in repeats]
         folds = [name for name in repeats if name.endswith("fold") and name in differ]
-        self._unit = folds or repeats
+        self._unit, self._repeats = folds or repeats, repeats
+        self.places = [name for name in apart if _numbers(results, name)]
+        self._group(results, [name for name in apart if name not in self.places])
+        if (
+            self.places
+            and len(self.ways) > 1
+            and not any(self.found[self.ways[0]].keys() & self.found[way].keys() for way in self.ways[1:])
+        ):
+            self.places = []  # no two ways meet anywhere: their numbers are part of what tells them apart
+            self._group(results, apart)
+
+    def _group(self, results: Sequence[Result], words: Sequence[str]) -> None:
+        """Sort results by way and place."""
         short = short_names(words)
         self.found: dict[str, dict[tuple[Any, ...], dict[tuple[Any, ...], Mapping[str, float]]]] = {}
         for one in results:
             given = {short[name]: _plain(one.settings.get(name, "")) for name in words}
             way = ", ".join(f"{name} {value}" for name, value in given.items() if value) or WITHOUT
             place = tuple(one.settings[name] for name in self.places)
-            repeat = tuple(one.settings.get(name) for name in [*self._unit, *repeats])
+            repeat = tuple(one.settings.get(name) for name in [*self._unit, *self._repeats])
             self.found.setdefault(way, {}).setdefault(place, {})[repeat] = one.figures
 
     @property

@@ -217,7 +217,7 @@ def settings_of(verb_name: str, given: Mapping[str, Any], tables: Mapping[str, A
     if named.kind and named.field:
         default = model.model_fields[named.field].default
         chosen = str(own.get(named.field, default or ""))
-        if chosen and not is_run(chosen):  # a run stands wherever a component's name can
+        if chosen and not is_run(chosen) and "/" not in chosen:  # a run stands wherever a component's name can
             component = plugins.component(named.kind, chosen)
             for key in rest:
                 if key not in component.config.model_fields:

@@ -225,6 +225,7 @@ class Run:
             classes=self.data.classes,
             crop=self.stretch.settings.crop,
             resize=self.stretch.settings.resize,
+            pairs=self.data.target is not None,
         )
         for have, want in ((material.info.image, self.data.image), (material.info.target, self.data.target)):
             if have and want and have.channels == want.channels and self.model.any_size:

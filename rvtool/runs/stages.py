@@ -179,9 +179,12 @@ def fingerprint(stage: Stage) -> str:
     )
     inputs = _paths(settings)
     named = verb(stage.verb)
-    if named.kind and named.field and (chosen := getattr(settings, named.field)) and not is_run(chosen):
+    chosen = str(getattr(settings, named.field) or "") if named.kind and named.field else ""
+    made = "/" in chosen or is_run(chosen)  # a run in the place of a component
+    if named.kind and chosen and not made:
         inputs += _paths(plugins.component(named.kind, chosen).configure(settings.config))
-    for name in [getattr(settings, "run", None), *getattr(settings, "runs", ())]:
+    runs = [chosen if made else None, getattr(settings, "from_", None), getattr(settings, "run", None)]
+    for name in [*runs, *getattr(settings, "runs", ())]:
         if name:
             run = load_run(name)
             inputs.append(run.path)

@@ -50,6 +50,18 @@ def test_seeds_are_the_pairs_where_no_fold_is_swept():
     assert Pairing(results).ways[0] == "model a"
 
 
+def test_numbers_that_belong_to_a_way_tell_it_apart():
+    results = [
+        Result("", {"data": data, "crop": crop, "seed": seed}, {"f1": score + 0.1 * seed})
+        for data, crop, score in (("low", 37, 0.5), ("high", 148, 0.7))
+        for seed in (0, 1)
+    ]
+    (one,) = Pairing(results).differences(["f1"])
+    assert (one.way, one.place, one.mean) == ("data high, crop 148", {}, pytest.approx(0.2))
+    only_numbers = [Result("", {"crop": crop, "seed": seed}, {"f1": 0.5}) for crop in (1, 2) for seed in (0, 1)]
+    assert not comparable(only_numbers)
+
+
 def test_what_failed_or_stands_alone_is_no_pair():
     lost = [RESULTS[0], result("{out}/sky", 10, 0, 0, None), result("{out}/sky", 10, 1, 0, 0.9)]
     assert not comparable(lost)

@@ -100,6 +100,7 @@ def _material(settings: Settings, kind: type[Model], stretch: Stretch, console: 
             crop=stretch.crop,
             resize=stretch.resize,
             limit=settings.limit_images,
+            pairs=not needed,
             progress=progress,
         )
     for failures in (material.image.failures, material.target.failures if material.target else {}):

@@ -49,8 +49,8 @@ class Attention(nn.Module):
         query, key, value = (layer(maps).flatten(2).mT for layer in (self.query, self.key, self.value))  # (B, HW, .)
         # padded with zeros, which change nothing, they are as long as the values: what the fused kernels ask for
         query, key = (functional.pad(part, (0, channels - part.shape[-1])) for part in (query, key))
-        heads = (part.unsqueeze(1).contiguous() for part in (query, key, value))
-        seen = functional.scaled_dot_product_attention(*heads, scale=1.0)  # (B, 1, HW, C)
+        query, key, value = (part.unsqueeze(1).contiguous() for part in (query, key, value))
+        seen = functional.scaled_dot_product_attention(query, key, value, scale=1.0)  # (B, 1, HW, C)
         return maps + self.weight * seen.squeeze(1).mT.reshape(maps.shape)
 
 
