@@ -355,7 +355,8 @@ class Loss(Protocol):
     `role` says what it is for: ``classification``, ``reconstruction``, ``perceptual``, ``adversarial``, ... A loss that
     needs a file loads it on first use, or by ``start()`` where it has that, so that a trained run opens without it. A
     loss of ``features`` compares lists of tensors, a list a scale of what a critic's layers made. An adversarial loss
-    has ``generator(fake, real)``, ``discriminator(real, fake)`` and optionally ``penalty(critic, real, fake)``. A loss
+    has ``generator(fake, real)``, ``discriminator(real, fake)`` and optionally ``penalty(critic, real, fake)``; with
+    ``relative = False`` it says that ``generator`` does not look at ``real``, which then need not be judged. A loss
     for regression is the likelihood of the label ``(B,)`` under a network's `outputs` numbers ``(B, outputs)``;
     ``answer(prediction)`` gives estimate and standard deviation ``(B, 2)`` in the label's unit, and `limits` are the
     least and the largest label that there can be.

@@ -130,10 +130,12 @@ class Translator(Model):
         if judges:
             self.descend(critic, self._critic_loss(batch, made.detach()), batch_idx)
         loss, parts = self._near(batch, made)
+        self.critic.requires_grad_(False)  # its gradients of the generator's loss would be thrown away
         if judges:
             passing, further = self._passing(batch, made)
             loss, parts = loss + passing, {**parts, **further}
         self.descend(generator, loss, batch_idx)
+        self.critic.requires_grad_(True)
         self._tell({"loss": loss.detach(), **parts})
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
@@ -198,8 +200,11 @@ class Translator(Model):
     def _passing(self, batch: Batch, made: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the losses of what is made in the eyes of the critic, and each by name."""
         fake = self.critic(batch["image"], made)
-        with torch.no_grad():
-            real = self.critic(batch["image"], batch["target"])
+        real = fake
+        relative = any(getattr(part.loss, "relative", True) for part in self.losses.of("adversarial"))
+        if relative or self.losses.of("features"):
+            with torch.no_grad():
+                real = self.critic(batch["image"], batch["target"])
         total = made.new_zeros(())
         found: dict[str, Tensor] = {}
         for part in self.losses.of("adversarial"):

@@ -29,6 +29,7 @@ class Adversarial(nn.Module):
     """
 
     role: ClassVar[str] = "adversarial"
+    relative: ClassVar[bool] = False
 
     def __init__(self, config: AdversarialConfig, data: DataInfo) -> None:
         super().__init__()
@@ -154,6 +155,8 @@ class Relativistic(Adversarial):
     .. [1] Jolicoeur-Martineau 2018, arXiv:1807.00734, the standard GAN's relativistic average
     .. [2] Wang et al. 2018 (ESRGAN), arXiv:1809.00219
     """
+
+    relative = True
 
     def generator_at(self, fake: Tensor, real: Tensor) -> Tensor:
         """Compute the generator's loss of one scale."""

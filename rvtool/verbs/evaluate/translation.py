@@ -130,7 +130,8 @@ def _baselines(one: Made) -> Iterator[tuple[Baseline, list[str]]]:
     run, material = one.run, one.material
     image, target = one.image, one.truth.side
     assert material.target is not None
-    mine = run.known.splits_of(material)
+    known = run.known.splits_of(material)
+    mine = np.where(known == "", material.split, known)  # what the run never saw is where its dataset puts it
     alike = image.unit.lower() == target.unit.lower()
     found = [(baseline, "val") for baseline in (super_resolution(image, target) if alike else [])]
     if image.height == target.height:

@@ -29,7 +29,7 @@ from rvtool.verbs.predict.reading import from_paths
 
 BLOCK = 2880  # bytes of FITS
 MOST_MARGIN = 64  # px: what lies farther off hardly counts, however deep a network
-LEAST_TILE = 128  # px: below, most of the work would be margins
+LEAST_TILE = 256  # px: below, much of the work would be margins
 
 
 def translate(settings: Settings, run: Run, paths: Sequence[Path], console: Console) -> dict[str, Any]:
