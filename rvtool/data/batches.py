@@ -157,13 +157,22 @@ def _target_crop(dataset: Dataset, crop: int, resize: int) -> int:
         raise ConfigError("--resize would change the images of a pair and not their targets; leave it out.")
     if not crop:
         return 0
-    sizes = [dataset.info.get(side, {}).get("height", 0) for side in ("image", "target")]
-    if not all(sizes) or sizes[1] % sizes[0]:
+    (height, width), (fine_height, fine_width) = (
+        [dataset.info.get(side, {}).get(length, 0) for length in ("height", "width")] for side in ("image", "target")
+    )
+    nests = height and width and fine_height % height == 0 and fine_height * width == fine_width * height
+    if not nests:
         raise ConfigError(
             f"The targets of {dataset.root} are no whole multiple of the images' size, so no --crop of both shows the "
             "same sky; leave it out."
         )
-    return int(crop * (sizes[1] // sizes[0]))
+    factor = int(fine_height // height)
+    if factor > 1 and ((height - crop) % 2 or (width - crop) % 2):
+        raise ConfigError(
+            f"--crop {crop} of images of {width}x{height} px leaves margins of half a pixel, so that their targets, "
+            f"{factor} times as fine, would show another sky; take --crop {crop + 1}."
+        )
+    return crop * factor
 
 
 def _labelled(labels: np.ndarray) -> np.ndarray:
@@ -261,7 +270,8 @@ class Prepare:
     """Turns a raw batch on the device into what a model sees: mask, augmentation in physical units, stretch.
 
     What the stretch of a target takes from each image is taken from the image beside it, for where a model is asked
-    later there is no target: with ``scale="image"`` the image's background and peak, else nothing, so that 0 stays 0.
+    later there is no target: with ``scale="image"`` the height of its peak above its background, else nothing. A
+    target's background is never taken off, so that 0 stays 0: that of the image is one of another beam.
     """
 
     image: FittedStretch
@@ -299,8 +309,9 @@ class Prepare:
         if pending is not None:
             batch = pending.apply(batch)
         if self.target is not None:
-            measured = batch["image_statistics"]
-            batch["target_statistics"] = measured if self.target.settings.scale == "image" else 0 * measured
+            background, noise, peak = batch["image_statistics"].unbind(dim=1)
+            taken = torch.stack([0 * background, noise, peak - background], dim=1)
+            batch["target_statistics"] = taken if self.target.settings.scale == "image" else 0 * taken
         for side, mask, stretch in (("image", "mask", self.image), ("target", "target_mask", self.target)):
             if side in batch and stretch is not None:
                 stretched = stretch.apply(batch[side], batch[f"{side}_statistics"])

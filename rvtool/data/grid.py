@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from rvtool.data.fits import Image, quiet
 from rvtool.kinds import Side
 
 if TYPE_CHECKING:
     from astropy.io import fits
-    from astropy.wcs import WCS
+    from astropy.wcs import WCS, Sip
 
+COLOURS = 3
 STRUCTURE = ("SIMPLE", "XTENSION", "BITPIX", "NAXIS", "EXTEND", "BSCALE", "BZERO", "BLANK", "CHECKSUM", "DATASUM")
 OF_PIXELS = ("BUNIT", "BMAJ", "BMIN", "BPA", "DATAMIN", "DATAMAX")  # true of the old ones only
 OF_PLACE = ("CTYPE", "CRVAL", "CRPIX", "CDELT", "CUNIT", "CROTA", "CD", "PC", "PV", "PS", "A_", "B_", "AP_", "BP_")
@@ -29,7 +32,22 @@ def finer(wcs: WCS, factor: int) -> WCS:
         fine.wcs.cd = wcs.wcs.cd / factor
     else:
         fine.wcs.cdelt = wcs.wcs.cdelt / factor
+    if wcs.sip is not None:
+        fine.sip = _finer_sip(wcs.sip, factor, fine.wcs.crpix)
     return fine
+
+
+def _finer_sip(sip: Sip, factor: int, crpix: Any) -> Sip:
+    """Return a distortion in finer pixels: the coefficient of u^p v^q goes as factor^(1 - p - q)."""
+    from astropy.wcs import Sip
+
+    def scaled(coefficients: Any) -> Any:
+        if coefficients is None:
+            return None
+        p, q = np.indices(coefficients.shape)
+        return coefficients * float(factor) ** (1 - p - q)
+
+    return Sip(scaled(sip.a), scaled(sip.b), scaled(sip.ap), scaled(sip.bp), crpix)
 
 
 def header_of(image: Image, made: Side, factor: int, history: Sequence[str]) -> fits.Header:
@@ -58,6 +76,11 @@ def header_of(image: Image, made: Side, factor: int, history: Sequence[str]) -> 
                 continue
         if image.wcs is not None:
             header.update(finer(image.wcs, factor).to_header(relax=True))
+    if image.wcs is None and made.pixel_arcsec:
+        for axis in (1, 2):
+            header[f"CDELT{axis}"], header[f"CUNIT{axis}"] = made.pixel_arcsec, "arcsec"
+    if made.channels == COLOURS:
+        header["CTYPE3"] = "RGB"
     header["BUNIT"] = made.unit
     if made.beam is not None:
         header["BMAJ"], header["BMIN"] = made.beam.major_arcsec / 3600, made.beam.minor_arcsec / 3600

@@ -14,7 +14,7 @@ from rvtool.learning.model import Model
 if TYPE_CHECKING:
     from rvtool.kinds import DataInfo
     from rvtool.learning.config import AdversarialConfig
-    from rvtool.learning.losses import Losses
+    from rvtool.learning.losses import Losses, Part
 
 FARTHEST = 10.0
 """Where what is made is cut before it is brought to its unit: a curve undone grows as an exponential."""
@@ -40,7 +40,7 @@ class Translator(Model):
         How far from a pixel of the image what is made of it can depend on others, px; None where it depends on the
         whole image.
     grid
-        Images that begin a multiple of so many pixels apart are seen alike, px.
+        What the sides of an image should be a multiple of, so that nothing is padded, px.
 
     Raises
     ------
@@ -71,6 +71,12 @@ class Translator(Model):
             raise DataError("A translator learns from pairs, and these images have no targets (column 'target_path').")
         if not any(part.weight for role in self.roles for part in losses.of(role)):
             raise ConfigError("All losses have the weight 0, so that nothing would be learnt; give one another weight.")
+
+        features, judged = (any(part.weight for part in losses.of(role)) for role in ("features", "adversarial"))
+        if features and not judged:
+            raise ConfigError(
+                "The critic's features mean nothing unless it learns; give an adversarial loss a weight too."
+            )
 
     @property
     def target(self) -> Side:
@@ -118,8 +124,12 @@ class Translator(Model):
         return int(self.config.pretrain * (self.trainer.max_epochs or 0)) if self._critical else 0
 
     @property
+    def _judging(self) -> list[Part]:
+        return [part for part in self.losses.of("adversarial") if part.weight]
+
+    @property
     def _critical(self) -> bool:
-        return any(part.weight for role in ("adversarial", "features") for part in self.losses.of(role))
+        return bool(self._judging)
 
     def training_step(self, batch: Batch, batch_idx: int) -> None:
         """Teach the critic, once it takes part, and then the generator."""
@@ -182,13 +192,13 @@ class Translator(Model):
         real, fake = (_answers(self.critic(image, picture)) for picture in (target, made))
         total = made.new_zeros(())
         told: dict[str, Tensor] = {}
-        for part in self.losses.of("adversarial"):
+        for part in self._judging:
             loss = part.loss.discriminator(real, fake)  # type: ignore[operator]
             if hasattr(part.loss, "penalty"):
                 penalty = part.loss.penalty(lambda seen: _answers(self.critic(image, seen)), target, made)  # type: ignore[operator]
                 told["gradient-penalty"] = penalty.detach()
                 loss = loss + penalty
-            total = total + part.weight * loss
+            total = total + loss  # what its weight is for the generator is no matter of the critic's
         with torch.no_grad():  # 0.5: it cannot tell them apart; 1: it always can
             wins = [(one > other).float().mean() for one, other in zip(real, fake, strict=True)]
             told["critic-accuracy"] = torch.stack(wins).mean()

@@ -80,8 +80,8 @@ METRICS = {
     "consistency": Metric(
         "Beam consistency",
         False,
-        "Median rms of (the output seen with the input's beam and pixels - the input), in units of the input's noise:"
-        " 1 is explained by that noise alone.",
+        "Median rms of (the output seen with the input's beam and pixels - the input), in units of the input's noise."
+        " To be compared with the truth's own, which is told beside: less explains the input's noise too.",
     ),
 }
 RATIOS = {

@@ -20,26 +20,23 @@ class Tiling:
         Of a tile, px of the input.
     margin
         How far from its edge a tile is wrong, or might be, for not seeing what lies beyond it, px of the input.
-    grid
-        Tiles begin at multiples of this, px of the input: what a network that halves its maps needs to see alike.
     """
 
     side: int
     margin: int
-    grid: int = 1
 
     def spans(self, length: int) -> list[tuple[int, int]]:
         """Cut one axis: first pixel and the one after the last of each part; the last one ends where the axis does.
 
         Neighbours overlap by both margins at least.
         """
-        least = min(2 * self.margin + 1, self.side // 2)
-        if length < self.side + self.grid:
+        if length <= self.side:
             return [(0, length)]
+        least = min(2 * self.margin + 1, self.side // 2)
         room = length - self.side
-        count = math.ceil(room / max(self.side - least - self.grid + 1, 1)) + 1
-        starts = [number * room // (count - 1) // self.grid * self.grid for number in range(count)]
-        return [(start, start + self.side) for start in starts[:-1]] + [(starts[-1], length)]
+        count = math.ceil(room / (self.side - least)) + 1
+        starts = [number * room // (count - 1) for number in range(count)]
+        return [(start, start + self.side) for start in starts]
 
 
 def fade(first: tuple[int, int], second: tuple[int, int], factor: int, margin: int) -> np.ndarray:

@@ -25,6 +25,7 @@ COLOURS = 3
 DEFAULT_COUNT = 1000
 # of another dataset's manifest: where its files are
 OF_FILES = ("path", "plane", "target_path", "target_plane", "sha256", "target_sha256", "excluded")
+OF_PIXELS = ("snr", "peak_jy_beam")  # true of those images and not of what is made of them
 NO_PARAMETERS = (*SIDES, *SIDES.values(), "label", "index")  # what else of a batch is no column
 
 
@@ -148,7 +149,7 @@ def run(settings: Settings, console: Console) -> dict[str, Any]:
     simulator = _simulator(settings)
     made_of = getattr(simulator, "rows", None)
     count = settings.count or (DEFAULT_COUNT if made_of is None else len(made_of))
-    job = Job(settings, settings.out or Path("data") / settings.simulator, _device(settings.device), count)
+    job = Job(settings, settings.out or Path("data") / Path(settings.simulator).name, _device(settings.device), count)
     with DatasetWriter(job.out) as writer, counted(console, "Simulating") as move:
         for cube, columns in enumerate(_cubes(job, simulator)):
             writer.rows(columns)
@@ -265,7 +266,7 @@ def _rows(simulator: Simulator, indices: range) -> dict[str, Any]:
     made_of = getattr(simulator, "rows", None)
     if made_of is None:
         return {"id": [f"{index:08d}" for index in indices], "group": list(indices)}
-    kept = [name for name in made_of.column_names if name not in OF_FILES]
+    kept = [name for name in made_of.column_names if name not in (*OF_FILES, *OF_PIXELS)]
     rows: dict[str, Any] = made_of.select(kept).take([index % len(made_of) for index in indices]).to_pydict()
     rounds = [index // len(made_of) for index in indices]
     rows["id"] = [f"{name}#{number}" if number else name for name, number in zip(rows["id"], rounds, strict=True)]

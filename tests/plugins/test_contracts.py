@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from astropy.io import fits
 
 from rvtool import testing
 from rvtool.plugins import KINDS, components
@@ -46,10 +47,12 @@ def test_source(name, folder):
 
 
 @named("simulator")
-def test_simulator(name, folder):
+def test_simulator(name, tmp_path):
     settings = SMALL["simulator"].get(name, {})
     if name == "lower-resolution":
-        settings = {"data": folder, "factor": 2, "from_beam_arcsec": 5.4, "image_pixel_arcsec": 1.8}
+        header = fits.Header({"BUNIT": "Jy/beam", "BMAJ": 5.4 / 3600, "BMIN": 5.4 / 3600})
+        fits.writeto(tmp_path / "a.fits", np.zeros((8, 8), np.float32), header)
+        settings = {"data": tmp_path, "factor": 2, "image_pixel_arcsec": 1.8}
     testing.check_simulator(components("simulator")[name], settings)
 
 

@@ -90,11 +90,35 @@ def test_wrong_settings_are_told(sky, settings, says):
         simulator(sky, **settings)
 
 
+def test_units_keep_the_flux(tmp_path):
+    """A sum over pixels stays where the unit is per pixel; noise in another unit than Jy/beam is refused."""
+    y, x = np.mgrid[:64, :64] - 31.5
+    blob = np.exp(-(x**2 + y**2) / 50).astype(np.float32)
+    for unit, name in (("Jy/pixel", "pixel"), ("mJy/beam", "beam")):
+        header = fits.Header({"BUNIT": unit, "BMAJ": 5.4 / 3600, "BMIN": 5.4 / 3600})
+        header.update({"CTYPE1": "RA---SIN", "CTYPE2": "DEC--SIN", "CDELT1": -1.8 / 3600, "CDELT2": 1.8 / 3600})
+        (tmp_path / name).mkdir()
+        fits.writeto(tmp_path / name / "a.fits", blob, header)
+    made = simulator(tmp_path / "pixel", rms_jy_beam=0).simulate(torch.tensor([0]), 0, CPU)
+    assert made["image"].sum().item() == pytest.approx(made["target"].sum().item(), rel=0.01)
+    with pytest.raises(ConfigError, match="in 'Jy/pixel', so noise in Jy/beam cannot be added"):
+        simulator(tmp_path / "pixel")
+    assert simulator(tmp_path / "beam", rms_jy_beam=1e-3).rms == pytest.approx(1)
+
+
+def test_a_crop_is_cut_from_the_convolved_sky(sky):
+    whole = simulator(sky, rms_jy_beam=0, factor=2).simulate(torch.tensor([0]), 0, CPU)
+    part = simulator(sky, rms_jy_beam=0, factor=2, crop=16).simulate(torch.tensor([0]), 0, CPU)
+    torch.testing.assert_close(part["image"], whole["image"][..., 12:20, 12:20], atol=1e-5, rtol=1e-4)
+
+
 def test_images_that_tell_nothing_are_told(tmp_path):
     np.save(tmp_path / "a.npy", np.zeros((16, 16), np.float32))
     with pytest.raises(DataError, match="pixel scale; set --image-pixel-arcsec"):
         simulator(tmp_path)
     with pytest.raises(DataError, match="beam; set --from-beam-arcsec"):
         simulator(tmp_path, image_pixel_arcsec=1.8)
+    with pytest.raises(ConfigError, match="set --rms-jy-beam 0"):
+        simulator(tmp_path, image_pixel_arcsec=1.8, from_beam_arcsec=5.4)
     with pytest.raises(ConfigError, match="name them"):
         simulator(None)

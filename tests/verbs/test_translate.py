@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 import torch
 from astropy.io import fits
-from astropy.wcs import WCS
+from astropy.wcs import WCS, Sip
 from rich.console import Console
 
 from rvtool.data.dataset import open_dataset
+from rvtool.data.fits import planes
+from rvtool.data.grid import finer
 from rvtool.errors import ConfigError, DataError
 from rvtool.runs.run import load_run
 from rvtool.verbs import evaluate, predict, simulate, train
@@ -170,6 +172,8 @@ def test_a_run_simulates_what_it_makes_of_a_dataset(run, pairs, tmp_path):
 
 
 def test_a_crop_shows_the_same_sky_on_both_sides(pairs, tmp_path):
+    with pytest.raises(ConfigError, match="half a pixel"):
+        train.run(settings(pairs, tmp_path / "odd", crop=9), QUIET)
     train.run(settings(pairs, tmp_path / "run", epochs=1, crop=8), QUIET)
     data = load_run(tmp_path / "run").data
     assert (data.image.height, data.target.height) == (8, 16)
@@ -198,6 +202,56 @@ def test_several_images_go_into_a_folder(run, field, tmp_path):
 def test_what_cannot_be_is_told(run, field, tmp_path, given, says):
     with pytest.raises(ConfigError, match=says):
         apply(run, field, **{**given, "out": tmp_path / given["out"]})
+
+
+def test_every_plane_of_every_file_gets_an_image(run, field, tmp_path):
+    """A cube is many images, and files of one name in two folders are two."""
+    cube = np.stack([fits.getdata(field) * number for number in (1, 2, 3)])
+    fits.writeto(tmp_path / "cube.fits", cube, fits.getheader(field))
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "field.fits").write_bytes(field.read_bytes())
+    apply(run, tmp_path / "cube.fits", out=tmp_path / "planes")
+    assert sorted(path.name for path in (tmp_path / "planes").iterdir()) == [f"cube-{n}.fits" for n in range(3)]
+    apply(run, field, tmp_path / "b" / "field.fits", out=tmp_path / "both")
+    assert sorted(path.name for path in (tmp_path / "both").iterdir()) == ["field-2.fits", "field.fits"]
+    with pytest.raises(ConfigError, match="--explain is for models that answer"):
+        apply(run, field, explain=True, out=tmp_path / "x.fits")
+
+
+def test_a_network_that_sees_the_whole_image_is_shown_as_much_as_in_training(tmp_path, monkeypatch):
+    monkeypatch.setenv("RVTOOL_CACHE", str(tmp_path / "cache"))
+    hosts = {"size": 32, "bands": "i,r,g", "field_per_arcmin2": 0}
+    simulate.run(simulate.Settings(simulator="radio-optical", count=40, out=tmp_path / "pairs", config=hosts), QUIET)
+    config = {"width": 4, "critic_width": 4}
+    train.run(settings(tmp_path / "pairs", tmp_path / "run", model="pix2pix", config=config, epochs=1), QUIET)
+    judged = evaluate.run(evaluate.Settings(runs=(str(tmp_path / "run"),), bootstrap=100), QUIET)
+    assert judged["features"] is None  # optical images are not what the classifier of radio images knows
+    assert judged["psnr"]["best"] in {"mean image", "nearest neighbour"}
+    fits.writeto(tmp_path / "wide.fits", np.random.default_rng(0).normal(0, 1e-4, (64, 100)).astype(np.float32))
+    apply(tmp_path / "run", tmp_path / "wide.fits", out=tmp_path / "out.fits", samples=3)
+    with fits.open(tmp_path / "out.fits") as hdus:
+        assert [hdu.name for hdu in hdus] == ["MEAN", "STDDEV"]
+        assert hdus[0].data.shape == (3, 64, 100)
+        assert np.isfinite(hdus[1].data).all()
+        assert hdus[1].data.max() > 0
+    (colour,) = planes(tmp_path / "out.fits")
+    assert colour.data.shape == (3, 64, 100)
+    with pytest.raises(ConfigError, match="two or more with --samples"):
+        apply(tmp_path / "run", tmp_path / "wide.fits", out=tmp_path / "one.fits", samples=1)
+
+
+def test_a_distortion_is_told_in_finer_pixels(field):
+    wcs = WCS(fits.getheader(field))
+    a = np.zeros((3, 3))
+    a[2, 0], a[1, 1] = 1e-3, -2e-4
+    wcs.sip = Sip(a, a.T.copy(), None, None, wcs.wcs.crpix)
+    wcs.wcs.ctype = ["RA---SIN-SIP", "DEC--SIN-SIP"]
+    wcs.wcs.set()
+    fine = finer(wcs, 4)
+    for x, y in ((0, 0), (150, 20)):
+        old = wcs.all_pix2world([[x, y]], 0)
+        new = fine.all_pix2world([[4 * x + 1.5, 4 * y + 1.5]], 0)
+        np.testing.assert_allclose(new, old, atol=1e-9)
 
 
 def test_what_exists_is_kept(run, field, tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,11 +25,12 @@ from rvtool.report.curves import training_curves
 from rvtool.report.likeness import Truth
 from rvtool.report.progress import counted
 from rvtool.report.tables import metrics_table, number, runs_table, span, write_csv
-from rvtool.runs.apply import choose_device
+from rvtool.runs.apply import as_read, choose_device
 from rvtool.runs.run import Run, load_run
+from rvtool.runs.unlike import unlike
 from rvtool.verbs.evaluate import Settings
 from rvtool.verbs.evaluate.asking import names_of
-from rvtool.verbs.evaluate.classical import Baseline, super_resolution, translation
+from rvtool.verbs.evaluate.classical import Baseline, Interpolation, super_resolution, translation
 from rvtool.verbs.evaluate.degradation import consistency
 from rvtool.verbs.evaluate.seen import choose_rows
 
@@ -132,18 +134,24 @@ def _baselines(one: Made) -> Iterator[tuple[Baseline, list[str]]]:
     assert material.target is not None
     known = run.known.splits_of(material)
     mine = np.where(known == "", material.split, known)  # what the run never saw is where its dataset puts it
-    alike = image.unit.lower() == target.unit.lower()
-    found = [(baseline, "val") for baseline in (super_resolution(image, target) if alike else [])]
+    alike = image.unit.lower() == target.unit.lower() and image.channels == target.channels
+    found: list[tuple[Baseline, str]] = []
+    if alike:
+        with suppress(DataError):  # of images in Jy/beam without beams nobody can say how bright they would be
+            found += [(baseline, "val") for baseline in super_resolution(image, target)]
     if image.height == target.height:
         found += [(baseline, "train") for baseline in translation()]
     for baseline, part in found:
         rows = np.flatnonzero((mine == part) & ~np.isin(np.arange(len(mine)), one.rows))
         rows = rows[:: max(1, len(rows) // MOST_TUNED)] if part == "val" else rows
-        if not rows.size and hasattr(baseline, "tune"):
-            yield baseline, [f"{baseline.name} is left out: this dataset holds no {part} images of {run.name}."]
-            continue
         inputs, truths = material.image.pixels[rows], material.target.pixels[rows]
-        baseline.tune(list(inputs.astype(np.float32)), list(truths.astype(np.float32)))
+        try:
+            if not rows.size and not isinstance(baseline, Interpolation):
+                raise DataError(f"this dataset holds no {part} images of {run.name}")
+            baseline.tune(list(inputs.astype(np.float32)), list(truths.astype(np.float32)))
+        except DataError as problem:
+            yield baseline, [f"{baseline.name} is left out: {problem}"]
+            continue
         yield baseline, []
 
 
@@ -161,21 +169,19 @@ def _judge(one: Made, name: str, out: Path, settings: Settings, console: Console
                 warnings += said
                 continue
             made = np.stack([np.nan_to_num(baseline.apply(image)) for image in one.inputs]).astype(np.float32)
-            rivals[baseline.name] = _measure(one, made)
+            rivals[baseline.name] = likeness.measure(one.truth, made)
             outputs[baseline.name] = made
     metrics = likeness.judge(truth, measured, rivals, settings.bootstrap, settings.seed)
     losses = [line for line in metrics["warnings"] if "loses to" in line]
     metrics["warnings"] = warnings + metrics["warnings"]
-    found = {
-        title: detections.judge(truth.sought(), made[:, 0], settings.bootstrap, settings.seed)
-        for title, made in list(outputs.items())[:1]
-    }[run.record["model"]]
+    found = detections.judge(truth.sought(), one.outputs[:, 0], settings.bootstrap, settings.seed)
     main = metrics["psnr_lit"]
     told = "" if main["baseline"] is None else f", that of {main['best']} {main['baseline']:.2f}"
     metrics |= {
         "headline": f"PSNR of lit pixels {number(main['value'])}{told} dB",
         "sources": found,
         "features": _features(one),
+        "consistency_of_truth": _median(_measure(one, np.nan_to_num(truth.pixels))["consistency"]),
         "judged_on": one.where,
         "split": settings.split,
         "bootstrap": settings.bootstrap,
@@ -203,25 +209,34 @@ def _measure(one: Made, outputs: np.ndarray) -> dict[str, np.ndarray]:
     return {**measured, "consistency": seen}
 
 
+def _median(values: np.ndarray) -> float | None:
+    known = values[np.isfinite(values)]
+    return float(np.median(known)) if known.size else None
+
+
 def _features(one: Made) -> dict[str, Any] | None:
-    """Compare outputs and truths as sets, in the features of a classifier of radio images; None where that is blind."""
-    if one.outputs.shape[1] != 1 or one.truth.side.axes != "sky":
+    """Compare outputs and truths as sets, in the features of a classifier of radio images.
+
+    None where that is blind (other images than it knows), where the run learnt from these very features, and of too
+    few images.
+    """
+    encoder, side = load_run(ENCODER), one.truth.side
+    learnt_from_it = any(loss.startswith("radio-perceptual") for loss in one.run.record["losses"])
+    strange = unlike(side, as_read(encoder), encoder.stretch.settings) or not side.unit.lower().endswith("/beam")
+    if side.channels != 1 or side.axes != "sky" or strange or learnt_from_it:
         return None
-    encoder = load_run(ENCODER)
+    known = np.isfinite(one.truth.pixels)
     sets = []
-    for images in (one.truth.pixels, one.outputs):
-        raws = []
-        for plane in images:
-            data = plane.astype(np.float32)
-            raws.append(encoder.raw(Image(data, one.truth.side.unit)))
+    for images in (one.truth.pixels, np.where(known, one.outputs, np.nan)):
+        raws = [encoder.raw(Image(image.astype(np.float32), side.unit)) for image in images]
         with torch.inference_mode():
             parts = [
                 encoder.model.features(encoder.prepare(stack(raws[start : start + 64], torch.device("cpu"))))
                 for start in range(0, len(raws), 64)
             ]
         sets.append(torch.cat(parts).double().numpy())
+    true, made = sets
     try:
-        true, made = sets
         return {"encoder": ENCODER, "kid": features.kid(true, made), "fid": features.fid(true, made)}
     except DataError:  # too few images
         return None
@@ -293,6 +308,10 @@ def _print(name: str, metrics: Mapping[str, Any], losses: Sequence[str], console
             f"{title} of output / of truth: median {number(row['median'])} ({span(row['low'], row['high'])}), "
             f"16 to 84 %: {span(row['p16'], row['p84'])}",
             highlight=False,
+        )
+    if metrics["consistency_of_truth"] is not None:
+        console.print(
+            f"Beam consistency of the truth itself: {number(metrics['consistency_of_truth'])}", highlight=False
         )
     sources = metrics["sources"]
     for key, metric in detections.METRICS.items():

@@ -103,11 +103,17 @@ def run(settings: Settings, console: Console) -> dict[str, Any]:
 
     names, paths = [settings.run], list(settings.paths)
     if load_run(settings.run).task == "translation":
+        for name in ("ensemble", "explain", "pool", "prototypes", "targets", "dropout_passes"):
+            if getattr(settings, name) != Settings.model_fields[name].default:
+                option = "--" + name.replace("_", "-")
+                raise ConfigError(f"{option} is for models that answer, and {settings.run} makes images; leave it out.")
         if not paths:
             raise ConfigError("Name the images to translate: files or folders.")
         from rvtool.verbs.predict.translating import translate
 
         return translate(settings, load_run(settings.run), paths, console)
+    if settings.samples:
+        raise ConfigError(f"--samples is for translators, and {settings.run} makes no images; leave it out.")
     if settings.table.exists() and not settings.overwrite:
         raise DataError(f"{settings.table} exists already; choose another --out, or replace it with --overwrite.")
     while paths and (is_run(paths[0]) or (not paths[0].exists() and is_run(runs_folder() / paths[0]))):

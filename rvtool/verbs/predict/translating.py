@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Sequence
+from itertools import chain, count, islice
 from pathlib import Path
 from typing import IO, Any
 
@@ -20,6 +21,7 @@ from rvtool.data.stretch import measure
 from rvtool.errors import ConfigError, DataError
 from rvtool.kinds import Side
 from rvtool.report.progress import counted
+from rvtool.report.tables import write_csv
 from rvtool.runs.apply import choose_device
 from rvtool.runs.run import Run
 from rvtool.runs.tiles import Tiling, bands
@@ -35,16 +37,20 @@ LEAST_TILE = 256  # px: below, much of the work would be margins
 def translate(settings: Settings, run: Run, paths: Sequence[Path], console: Console) -> dict[str, Any]:
     """Make an image of each image (see `rvtool.verbs.predict.run`)."""
     translator = Translating(run, settings)
+    if settings.samples == 1:
+        raise ConfigError("One sample has no standard deviation; ask for two or more with --samples.")
     total, asked = from_paths(paths)
-    one_file = total == 1
+    first = list(islice(asked, 2))  # a file may hold many planes
+    one_file, asked = len(first) == 1, chain(first, asked)
     out = settings.out or Path("predictions.fits" if one_file else "predictions")
     if one_file and out.suffix.lower() not in (".fits", ".fit"):
         raise ConfigError(f"{run.name} makes an image, which is FITS; name a file that ends with .fits with --out.")
     if not one_file and out.suffix:
-        raise ConfigError(f"{total} images are asked for; name a folder for them with --out, not '{out}'.")
+        raise ConfigError(f"Several images are asked for; name a folder for them with --out, not '{out}'.")
     if out.exists() and not settings.overwrite:
         raise DataError(f"{out} exists already; choose another --out, or replace it with --overwrite.")
-    made, failures = [], []
+    made: list[str] = []
+    failures: list[dict[str, str]] = []
     differences: dict[str, str] = {}
     with counted(console, "predicting") as move:
         for done, one in asked:
@@ -53,7 +59,7 @@ def translate(settings: Settings, run: Run, paths: Sequence[Path], console: Cons
                 failures.append({"file": one.name, "error": one.image})
                 continue
             try:
-                path = out if one_file else out / f"{_stem(one.name)}.fits"
+                path = out if one_file else _free(out, _stem(one.name), made)
                 for difference in translator.differences(one.image):
                     differences.setdefault(difference.kind, difference.told(one.name, run.name))
                 translator.write(one.image, path)
@@ -66,10 +72,20 @@ def translate(settings: Settings, run: Run, paths: Sequence[Path], console: Cons
     for failure in failures:
         console.print(failure["error"], style="red", markup=False, highlight=False, soft_wrap=True)
     if not made:
-        raise DataError(f"Not one of {total} images could be used; the first: {failures[0]['error']}")
+        raise DataError(f"Not one image could be used; the first: {failures[0]['error']}")
+    if failures:
+        table = out.with_name(f"{out.stem}-failures.csv")
+        write_csv(table, ("file", "error"), ((failure["file"], failure["error"]) for failure in failures))
+        console.print(str(table), markup=False, highlight=False, soft_wrap=True)
     console.print(f"{len(made)} images made by {run.name}", markup=False, highlight=False)
     console.print(str(out), markup=False, highlight=False, soft_wrap=True)
     return {"out": str(out), "images": len(made), "failures": failures}
+
+
+def _free(folder: Path, stem: str, made: Sequence[str]) -> Path:
+    """Return a file that nothing of this call has been written to: images of other folders may have one name."""
+    names = chain([f"{stem}.fits"], (f"{stem}-{number}.fits" for number in count(2)))
+    return next(path for path in (folder / name for name in names) if str(path) not in made)
 
 
 def _stem(name: str) -> str:
@@ -101,11 +117,11 @@ class Translating:
         grid, reach = int(self.model.grid), self.model.reach
         trained = max(run.data.image.height, run.data.image.width)
         if reach is None:  # it looks at all that it is shown, so that it is shown as much as in training
-            side = -(-trained // grid) * grid
-            self.tiling = Tiling(side, side // 8, grid)
+            side = -(-trained // grid) * grid  # whole innermost pixels, so that nothing is padded
+            self.tiling = Tiling(side, side // 8)
         else:
             margin = min(reach, MOST_MARGIN)
-            self.tiling = Tiling(max(4 * margin, LEAST_TILE), margin, grid)
+            self.tiling = Tiling(max(4 * margin, LEAST_TILE), margin)
 
     def differences(self, image: Image) -> list[Any]:
         """Tell in what an image is not what the model was trained on."""

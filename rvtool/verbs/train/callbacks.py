@@ -165,7 +165,8 @@ class Keeper(Checkpoint):
             self.best, self.best_epoch = value, trainer.current_epoch
             self.best_shown = {n: float(v) for n, v in trainer.callback_metrics.items() if n == self.shown}
             self._save(trainer, pl_module, "best.ckpt")
-        if self.patience and trainer.current_epoch - self.best_epoch >= self.patience:
+        waited = trainer.current_epoch - max(self.best_epoch, begun)
+        if self.patience and waited >= self.patience:
             trainer.should_stop = True
         self._save(trainer, pl_module, "last.ckpt")
 

@@ -21,8 +21,8 @@ class Pictures(Callback):
 
     def on_validation_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, *place: int) -> None:
         """Draw the first validation batch."""
-        if any(place) or (trainer.current_epoch + 1) % self.every:  # place: batch and data loader
-            return
+        if any(place) or (trainer.current_epoch + 1) % self.every or not trainer.is_global_zero:
+            return  # place: batch and data loader
         path = self.folder / f"epoch-{trainer.current_epoch:04d}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         if pl_module.task == "translation":

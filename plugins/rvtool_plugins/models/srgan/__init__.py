@@ -38,7 +38,7 @@ def rvtool_models() -> list[Component]:
     return [
         Component(
             "srgan",
-            "Makes images two or four times as fine, learnt from pixels, then from a critic (Ledig et al. 2017)",
+            "Makes images 2, 4 or 8 times as fine, learnt from pixels, then from a critic (Ledig et al. 2017)",
             SRGANConfig,
             "rvtool_plugins.models.srgan.model:SRGAN",
         )

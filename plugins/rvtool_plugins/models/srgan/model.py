@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from rvtool.learning.translator import Judged
     from rvtool_plugins.models.srgan import SRGANConfig
 
+FACTORS = (1, 2, 4, 8)  # of 1 the network restores what it is shown, no finer
 RESIDUAL = 0.2  # of a dense block that is added: section 3.1 of [2]_
 
 
@@ -167,7 +168,7 @@ class SRGAN(Translator):
 
     def __init__(self, config: SRGANConfig, data: DataInfo, losses: Losses) -> None:
         super().__init__(config, data, losses)
-        if self.factor & (self.factor - 1):
+        if self.factor not in FACTORS:
             raise ConfigError(
                 f"srgan doubles the resolution step by step, and these targets are finer by {self.factor}; "
                 "use pairs of 2, 4 or 8."
