@@ -61,7 +61,7 @@ def translate(settings: Settings, run: Run, paths: Sequence[Path], console: Cons
             try:
                 path = out if one_file else _free(out, _stem(one.name), made)
                 for difference in translator.differences(one.image):
-                    differences.setdefault(difference.kind, difference.told(one.name, run.name))
+                    differences.setdefault(difference.kind, difference.told(f"Images such as {one.name}", run.name))
                 translator.write(one.image, path)
             except DataError as error:
                 failures.append({"file": one.name, "error": str(error)})
