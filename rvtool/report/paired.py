@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -68,18 +69,10 @@ class Pairing:
         apart = [name for name in differ if name not in repeats]
         folds = [name for name in repeats if name.endswith("fold") and name in differ]
         self._unit, self._repeats = folds or repeats, repeats
-        self.places = [name for name in apart if _numbers(results, name)]
-        self._group(results, [name for name in apart if name not in self.places])
-        if (
-            self.places
-            and len(self.ways) > 1
-            and not any(self.found[self.ways[0]].keys() & self.found[way].keys() for way in self.ways[1:])
-        ):
-            self.places = []  # no two ways meet anywhere: their numbers are part of what tells them apart
-            self._group(results, apart)
-
-    def _group(self, results: Sequence[Result], words: Sequence[str]) -> None:
-        """Sort results by way and place."""
+        words = [name for name in apart if not _numbers(results, name)]
+        # a number that is the same wherever a way is tried is part of that way
+        self.places = [name for name in apart if name not in words and not (words and _follows(results, name, words))]
+        words = [name for name in apart if name not in self.places]
         short = short_names(words)
         self.found: dict[str, dict[tuple[Any, ...], dict[tuple[Any, ...], Mapping[str, float]]]] = {}
         for one in results:
@@ -209,8 +202,18 @@ def _numbers(results: Sequence[Result], name: str) -> bool:
 
 
 def _plain(value: Any) -> str:
-    """Write a word without the braces and the folder of what it names."""
-    return value_text(value).removeprefix("{out}/").strip("{}")
+    """Write a word without what it names by other words, such as the folder that all share."""
+    text = value_text(value)
+    return re.sub(r"\{[^}]*\}/", "", text).strip("{}")
+
+
+def _follows(results: Sequence[Result], name: str, words: Sequence[str]) -> bool:
+    """Tell whether a number is given by the words beside it."""
+    found: dict[str, set[str]] = {}
+    for one in results:
+        way = str([value_text(one.settings.get(word, "")) for word in words])
+        found.setdefault(way, set()).add(value_text(one.settings.get(name, "")))
+    return max(map(len, found.values())) == 1
 
 
 def _cell(value: float | None) -> float | str:
