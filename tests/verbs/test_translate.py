@@ -17,7 +17,7 @@ from rvtool.data.grid import finer
 from rvtool.errors import ConfigError, DataError
 from rvtool.runs.run import load_run
 from rvtool.verbs import evaluate, predict, simulate, train
-from rvtool.verbs.train.callbacks import Referee
+from rvtool.verbs.train.callbacks import Keeper, Referee
 
 QUIET = Console(file=StringIO(), width=200)
 SRGAN = {"blocks": 1, "width": 6, "critic_width": 4, "learning_rate": 1e-3}
@@ -98,6 +98,20 @@ def test_a_critic_that_has_won_is_told():
         referee.on_train_epoch_end(None, None)
     (line,) = told
     assert "100% of all cases for 3 epochs; it has won" in line
+
+
+def test_epochs_before_the_critic_neither_win_nor_end_the_training(monkeypatch, tmp_path):
+    monkeypatch.setattr(Keeper, "_save", lambda *given: None)
+    keeper = Keeper(tmp_path, ("val/loss", "min"), "val/loss", save_every=0, patience=2)
+    module = SimpleNamespace(judged_from_epoch=3)
+    trainer = SimpleNamespace(should_stop=False, callback_metrics={})
+    stopped = []
+    for trainer.current_epoch, loss in enumerate([1.0, 1.1, 1.2, 2.0, 1.5, 1.6, 1.7]):
+        trainer.callback_metrics = {"val/loss": torch.tensor(loss)}
+        keeper.on_train_epoch_end(trainer, module)
+        stopped.append(trainer.should_stop)
+    assert stopped == [False] * 6 + [True]  # two epochs after the best of those that count
+    assert (keeper.best_epoch, keeper.best) == (4, 1.5)
 
 
 def test_evaluation_stands_beside_baselines(run, tmp_path):
