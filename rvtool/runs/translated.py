@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from rvtool.data.dataset import open_dataset
+from rvtool.data.dataset import open_dataset, read_side
 from rvtool.data.pack import open_pack
 from rvtool.errors import DataError
 from rvtool.kinds import Batch, SimulatorInfo
+from rvtool.runs.unlike import unlike
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -45,6 +46,13 @@ class Translated:
         self.factor = int(run.model.factor)
         height, width = (side * self.factor for side in have[1:])
         self.info = SimulatorInfo(replace(run.data.target, height=height, width=width))
+
+    @property
+    def differences(self) -> list[str]:
+        """In what the images are not like those that the run was trained on, in sentences."""
+        have = read_side(self.dataset.info.get("image", {}), *self.pack.pixels.shape[1:])
+        found = unlike(have, self.run.data.image, self.run.stretch.settings)
+        return [one.told("The images", self.run.name) for one in found]
 
     @property
     def rows(self) -> pa.Table:

@@ -147,6 +147,8 @@ def run(settings: Settings, console: Console) -> dict[str, Any]:
         )
     parse_fractions(settings.split)  # before the work, not after it
     simulator = _simulator(settings)
+    for told in getattr(simulator, "differences", ()):
+        console.print(f"Mind: {told}", style="yellow", markup=False, highlight=False)
     made_of = getattr(simulator, "rows", None)
     count = settings.count or (DEFAULT_COUNT if made_of is None else len(made_of))
     job = Job(settings, settings.out or Path("data") / Path(settings.simulator).name, _device(settings.device), count)

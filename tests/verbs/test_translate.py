@@ -181,6 +181,10 @@ def test_a_run_simulates_what_it_makes_of_a_dataset(run, pairs, tmp_path):
     (batch,) = model.prepare.batches(model.material(pairs), np.array([5]), 1, torch.device("cpu"))
     made = model.prepare.restore(model.model.predict(batch), batch)[0].numpy()
     np.testing.assert_allclose(after.image(5).data, made, atol=1e-6)
+    told = StringIO()
+    coarse = simulate.Settings(simulator=str(run), images=pairs.parent / "sky", out=tmp_path / "other")
+    simulate.run(coarse, Console(file=told, width=300))
+    assert "Mind: The images have another pixel scale than run was trained on: 1.8 arcsec, not 3.6" in told.getvalue()
     with pytest.raises(ConfigError, match="name them: --images"):
         simulate.run(simulate.Settings(simulator=str(run), out=tmp_path / "x"), QUIET)
 
