@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -101,6 +102,16 @@ def class_table(metrics: Mapping[str, Any]) -> Table:
             cells.append(f"{row[key]:.2f}" + ("" if low is None else f" ({low:.2f}–{high:.2f})"))  # fits 80 columns
         table.add_row(Text(name), str(row["support"]), *cells)
     return table
+
+
+def over_runs(judged: Mapping[str, Mapping[str, Any]], names: Iterable[str]) -> dict[str, dict[str, float | None]]:
+    """Return mean and standard deviation over runs of each figure; None where too few have it."""
+    over = {}
+    for name in names:
+        values = [found[name]["value"] for found in judged.values() if found[name]["value"] is not None]
+        spread = statistics.stdev(values) if len(values) > 1 else None
+        over[name] = {"mean": statistics.fmean(values) if values else None, "standard_deviation": spread}
+    return over
 
 
 def runs_table(

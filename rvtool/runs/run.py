@@ -228,9 +228,13 @@ class Run:
             pairs=self.data.target is not None,
         )
         for have, want in ((material.info.image, self.data.image), (material.info.target, self.data.target)):
-            if have and want and have.channels == want.channels and self.model.any_size:
+            if not (have and want) or (have.channels, have.height, have.width) == (
+                want.channels,
+                want.height,
+                want.width,
+            ):
                 continue
-            if have and want and (have.channels, have.height, have.width) != (want.channels, want.height, want.width):
+            if have.channels != want.channels or not self.model.any_size:
                 raise DataError(
                     f"{dataset.root} has {have.channels} channels of {have.width}x{have.height} px, and {self.name} "
                     f"was trained on {want.channels} of {want.width}x{want.height} px; use images of that kind."

@@ -11,13 +11,34 @@ import torch
 from rvtool.data.dataset import open_dataset, read_side
 from rvtool.data.pack import open_pack
 from rvtool.errors import DataError
-from rvtool.kinds import Batch, SimulatorInfo
+from rvtool.kinds import Batch, Side, SimulatorInfo
 from rvtool.runs.unlike import unlike
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from rvtool.runs.run import Run
+
+
+def check_restores(run: Run) -> Side:
+    """Return the side that a translator makes.
+
+    Raises
+    ------
+    DataError
+        What it makes has no unit.
+    """
+    if run.data.target is None or run.target_stretch is None or not run.target_stretch.invertible:
+        raise DataError(
+            f"{run.path} was trained with --clip-sigma, which cannot be undone, so that what it makes has no unit; "
+            "train it without."
+        )
+    return run.data.target
+
+
+def known_pixels(mask: torch.Tensor, factor: int) -> torch.Tensor:
+    """Return where pixels that are `factor` times as fine lie in known ones, of ``(B, 1, H, W)``."""
+    return mask.repeat_interleave(factor, 2).repeat_interleave(factor, 3)
 
 
 class Translated:
@@ -41,11 +62,10 @@ class Translated:
                 f"{data} has {have[0]} channels of {have[2]}x{have[1]} px, and {run.name} was trained on "
                 f"{want.channels} of {want.width}x{want.height} px."
             )
-        if run.target_stretch is None or not run.target_stretch.invertible or run.data.target is None:
-            raise DataError(f"{run.path} was trained with --clip-sigma, so that what it makes has no unit.")
+        made = check_restores(run)
         self.factor = int(run.model.factor)
         height, width = (side * self.factor for side in have[1:])
-        self.info = SimulatorInfo(replace(run.data.target, height=height, width=width))
+        self.info = SimulatorInfo(replace(made, height=height, width=width))
 
     @property
     def differences(self) -> list[str]:
@@ -70,5 +90,5 @@ class Translated:
         with torch.inference_mode():
             batch = prepare(raw)
             made = prepare.restore(model.predict(batch), batch)
-        known = batch["mask"].repeat_interleave(self.factor, 2).repeat_interleave(self.factor, 3)
+        known = known_pixels(batch["mask"], self.factor)
         return {"image": torch.where(known, made, 0.0), "mask": known}

@@ -196,9 +196,8 @@ def _conclude(
         found = {f"{job.stage.name}.{name}": value for name, value in sweep.figures_of(outcome["result"]).items()}
         for name in job.members:
             figures[name] |= found
-        if found and (
-            len(members) == 1 or len(job.members) < len(members)
-        ):  # what all members share tells nothing of their settings
+        shared = len(job.members) == len(members) > 1  # by all members, so that it tells nothing of their settings
+        if found and not shared:
             balanced = f"{job.stage.name}.balanced_accuracy"
             scores[job.stage.name] = balanced if balanced in found else next(iter(found))
     results = [sweep.Result(member.name, member.values, figures[member.name]) for member in members]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +15,7 @@ from rvtool.report.cost import cost
 from rvtool.report.pooling import disjoint, judge_pooled
 from rvtool.report.progress import counted
 from rvtool.report.scores import METRICS
-from rvtool.report.tables import class_table, comparison_table, metrics_table, robustness_table, runs_table
+from rvtool.report.tables import class_table, comparison_table, metrics_table, over_runs, robustness_table, runs_table
 from rvtool.report.verdicts import judge_sets
 from rvtool.runs.apply import Jury, Verdict, check_alike, check_classifies
 from rvtool.runs.run import Run
@@ -174,12 +173,8 @@ def _compare(
             continue
         pairs.append({"first": first.name, "second": other.name, **found})
         console.print(comparison_table(found, first.name, other.name))
-    over = {}
     alike = len({one.answers.classes for one in each}) == 1  # a mean over other questions says nothing
-    for name in METRICS if alike else ():
-        values = [metrics[name]["value"] for metrics in judged.values() if metrics[name]["value"] is not None]
-        spread = statistics.stdev(values) if len(values) > 1 else None
-        over[name] = {"mean": statistics.fmean(values) if values else None, "standard_deviation": spread}
+    over = over_runs(judged, METRICS if alike else ())
     console.print(runs_table(judged, over))
     for warning in warnings:
         console.print(f"Mind: {warning}", style="yellow", markup=False, highlight=False)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ from rvtool.errors import DataError
 from rvtool.report import html, regression
 from rvtool.report.curves import training_curves
 from rvtool.report.regression import METRICS, Estimates, judge, judge_intervals
-from rvtool.report.tables import metrics_table, runs_table, write_csv
+from rvtool.report.tables import metrics_table, over_runs, runs_table, write_csv
 from rvtool.runs.apply import check_alike
 from rvtool.runs.intervals import Intervals, mean_answer, together
 from rvtool.runs.run import Run
@@ -65,14 +64,7 @@ def evaluate(settings: Settings, runs: Sequence[Run], console: Console) -> dict[
     for one in each:
         out = settings.out / one.name if settings.out else one.run.path / "evaluation"
         judged[one.name] = _judge(one, out, settings, console)
-    over = {
-        name: {
-            "mean": statistics.fmean(values) if values else None,
-            "standard_deviation": statistics.stdev(values) if len(values) > 1 else None,
-        }
-        for name in METRICS
-        for values in [[found[name]["value"] for found in judged.values() if found[name]["value"] is not None]]
-    }
+    over = over_runs(judged, METRICS)
     console.print(runs_table(judged, over, METRICS))
     out = settings.out or runs[0].path / "evaluation"
     ids = [name for one in each for name in one.estimates.ids]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -24,7 +23,7 @@ from rvtool.report import detections, features, html, likeness, restored
 from rvtool.report.curves import training_curves
 from rvtool.report.likeness import Truth
 from rvtool.report.progress import counted
-from rvtool.report.tables import metrics_table, number, runs_table, span, write_csv
+from rvtool.report.tables import metrics_table, number, over_runs, runs_table, span, write_csv
 from rvtool.runs.apply import as_read, choose_device
 from rvtool.runs.run import Run, load_run
 from rvtool.runs.unlike import unlike
@@ -75,14 +74,7 @@ def evaluate(settings: Settings, runs: Sequence[Run], console: Console) -> dict[
         judged[name] = _judge(_make(run, settings, console), name, out, settings, console)
     if len(runs) == 1:
         return judged[runs[0].name]
-    over = {
-        name: {
-            "mean": statistics.fmean(values) if values else None,
-            "standard_deviation": statistics.stdev(values) if len(values) > 1 else None,
-        }
-        for name in likeness.METRICS
-        for values in [[found[name]["value"] for found in judged.values() if found[name]["value"] is not None]]
-    }
+    over = over_runs(judged, likeness.METRICS)
     console.print(runs_table(judged, over, likeness.METRICS))
     out = settings.out or runs[0].path / "evaluation"
     write_bytes(out / "comparison.json", json.dumps({"over_runs": over, "pooled": None}, indent=1).encode())
@@ -158,7 +150,7 @@ def _baselines(one: Made) -> Iterator[tuple[Baseline, list[str]]]:
 def _judge(one: Made, name: str, out: Path, settings: Settings, console: Console) -> dict[str, Any]:
     """Judge, write and print."""
     run, truth = one.run, one.truth
-    measured = _measure(one, one.outputs)
+    measured = {**likeness.measure(truth, one.outputs), "consistency": _consistency(one, one.outputs)}
     warnings = list(one.warnings)
     rivals: dict[str, dict[str, np.ndarray]] = {}
     outputs = {run.record["model"]: one.outputs}
@@ -181,7 +173,7 @@ def _judge(one: Made, name: str, out: Path, settings: Settings, console: Console
         "headline": f"PSNR of lit pixels {number(main['value'])}{told} dB",
         "sources": found,
         "features": _features(one),
-        "consistency_of_truth": _median(_measure(one, np.nan_to_num(truth.pixels))["consistency"]),
+        "consistency_of_truth": _median(_consistency(one, truth.pixels)),
         "judged_on": one.where,
         "split": settings.split,
         "bootstrap": settings.bootstrap,
@@ -198,15 +190,13 @@ def _judge(one: Made, name: str, out: Path, settings: Settings, console: Console
     return metrics
 
 
-def _measure(one: Made, outputs: np.ndarray) -> dict[str, np.ndarray]:
-    """Measure each image; and, where the two sides can be compared, how well the output explains the input."""
-    measured = likeness.measure(one.truth, outputs)
+def _consistency(one: Made, outputs: np.ndarray) -> np.ndarray:
+    """Measure how well outputs explain their inputs; NaN where the two sides cannot be compared."""
     known = np.where(np.isfinite(one.truth.pixels), outputs, np.nan)
     try:
-        seen = consistency(known, one.inputs, one.image, one.truth.side)
+        return consistency(known, one.inputs, one.image, one.truth.side)
     except DataError:  # of other units, or without beams
-        seen = np.full(len(outputs), np.nan)
-    return {**measured, "consistency": seen}
+        return np.full(len(outputs), np.nan)
 
 
 def _median(values: np.ndarray) -> float | None:

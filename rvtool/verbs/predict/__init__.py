@@ -102,7 +102,8 @@ def run(settings: Settings, console: Console) -> dict[str, Any]:
     from rvtool.runs.run import is_run, load_run, runs_folder
 
     names, paths = [settings.run], list(settings.paths)
-    if load_run(settings.run).task == "translation":
+    run = load_run(settings.run)
+    if run.task == "translation":
         for name in ("ensemble", "explain", "pool", "prototypes", "targets", "dropout_passes"):
             if getattr(settings, name) != Settings.model_fields[name].default:
                 option = "--" + name.replace("_", "-")
@@ -111,7 +112,7 @@ def run(settings: Settings, console: Console) -> dict[str, Any]:
             raise ConfigError("Name the images to translate: files or folders.")
         from rvtool.verbs.predict.translating import translate
 
-        return translate(settings, load_run(settings.run), paths, console)
+        return translate(settings, run, paths, console)
     if settings.samples:
         raise ConfigError(f"--samples is for translators, and {settings.run} makes no images; leave it out.")
     if settings.table.exists() and not settings.overwrite:

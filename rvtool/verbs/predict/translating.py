@@ -25,6 +25,7 @@ from rvtool.report.tables import write_csv
 from rvtool.runs.apply import choose_device
 from rvtool.runs.run import Run
 from rvtool.runs.tiles import Tiling, bands
+from rvtool.runs.translated import check_restores, known_pixels
 from rvtool.runs.unlike import unlike
 from rvtool.verbs.predict import Settings
 from rvtool.verbs.predict.reading import from_paths
@@ -103,13 +104,7 @@ class Translating:
         self.run, self.settings = run, settings
         self.device = choose_device(settings.device)
         self.model = run.model.to(self.device)
-        assert run.data.target is not None
-        self.made: Side = run.data.target
-        if run.target_stretch is None or not run.target_stretch.invertible:
-            raise DataError(
-                f"{run.path} was trained with --clip-sigma, which cannot be undone, so that what it makes has no unit; "
-                "train it without."
-            )
+        self.made = check_restores(run)
         self.dropping = [module for module in self.model.modules() if isinstance(module, nn.Dropout) and module.p > 0]
         if settings.samples and not self.dropping:
             raise ConfigError(f"{run.name} makes the same image every time (it has no dropout); leave --samples out.")
@@ -175,7 +170,7 @@ class Translating:
                 torch.manual_seed(self.settings.seed + number)
                 made.append(prepare.restore(self.model.predict(batch), batch))
         samples = torch.cat(made)
-        known = batch["mask"].repeat_interleave(self.factor, 2).repeat_interleave(self.factor, 3)
+        known = known_pixels(batch["mask"], self.factor)
         planes = [samples.mean(0), samples.std(0)] if self.settings.samples else [samples[0]]
         both: np.ndarray = torch.cat([torch.where(known[0], one, torch.nan) for one in planes]).cpu().numpy()
         return both
