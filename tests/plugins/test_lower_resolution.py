@@ -112,6 +112,26 @@ def test_a_crop_is_cut_from_the_convolved_sky(sky):
     torch.testing.assert_close(part["image"], whole["image"][..., 12:20, 12:20], atol=1e-5, rtol=1e-4)
 
 
+def test_a_shift_cuts_elsewhere_each_time(sky):
+    whole = simulator(sky, rms_jy_beam=0, factor=2)
+    settings = {"rms_jy_beam": 0, "factor": 2, "crop": 16, "shift": 6}
+    made = simulator(sky, **settings).simulate(torch.arange(0, 24, 2), 3, CPU)
+    target = whole.simulate(torch.tensor([0]), 3, CPU)["target"][0]
+    windows = target.unfold(1, 16, 1).unfold(2, 16, 1)[0]  # (top, left, 16, 16)
+    places = set()
+    for one in made["target"]:
+        found = (windows == one).all(-1).all(-1).nonzero().tolist()
+        assert len(found) == 1
+        places.add(tuple(found[0]))
+    assert len(places) > 6
+    assert {abs(x - 24) <= 6 for place in places for x in place} == {True}
+    assert any(x % 2 for place in places for x in place)  # not by whole coarse pixels
+    again = simulator(sky, **settings).simulate(torch.arange(10, 14, 2), 3, CPU)
+    assert torch.equal(again["target"], made["target"][5:7])
+    with pytest.raises(ConfigError, match="give --crop too"):
+        simulator(sky, shift=3)
+
+
 def test_images_that_tell_nothing_are_told(tmp_path):
     np.save(tmp_path / "a.npy", np.zeros((16, 16), np.float32))
     with pytest.raises(DataError, match="pixel scale; set --image-pixel-arcsec"):

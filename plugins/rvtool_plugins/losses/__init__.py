@@ -152,6 +152,12 @@ def rvtool_losses() -> list[Component]:
             "rvtool_plugins.losses.pixels:MSE",
         ),
         Component(
+            "rms",
+            "Root mean square difference of each image, as a part of its target's peak: PSNR as a loss",
+            Config,
+            "rvtool_plugins.losses.pixels:RMS",
+        ),
+        Component(
             "charbonnier",
             "Absolute difference, smooth at 0 (Lai et al. 2017)",
             CharbonnierConfig,

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 WINDOW, WIDTH = 11, 1.5  # of SSIM: side and standard deviation, px
 K1, K2 = 0.01, 0.03
+LEAST_PEAK = 0.01  # of a target, so that one of empty sky does not outweigh its batch
+LEAST_ERROR = 1e-4  # where the root's slope would be infinite
 
 
 class PixelLoss(nn.Module):
@@ -74,6 +76,29 @@ class Charbonnier(PixelLoss):
     def of_error(self, error: Tensor) -> Tensor:
         """Return sqrt(e^2 + eps^2)."""
         return (error.square() + self.epsilon**2).sqrt()
+
+
+class RMS(nn.Module):
+    """Root of each image's mean squared error over its target's peak, and of those the mean.
+
+    Its -20 log10 is the image's PSNR with its own peak as range. Beside `MSE`, an image that is nearly right keeps
+    teaching, and a faint one counts as much as a bright one. Peaks are of the known pixels of all channels, and at
+    least 0.01, in stretched units.
+    """
+
+    role: ClassVar[str] = "reconstruction"
+
+    def __init__(self, config: Config, data: DataInfo) -> None:
+        super().__init__()
+
+    def forward(self, prediction: Tensor, target: Tensor, context: LossContext) -> Tensor:
+        """Compute the loss of ``(B, C, H, W)``."""
+        known = known_pixels(target, context)
+        target = torch.where(known, target.float(), 0.0)
+        error = torch.where(known, prediction.float() - target, 0.0)
+        count = (known.flatten(1).sum(1) * target.shape[1]).clamp_min(1)
+        peak = target.flatten(1).amax(1).clamp_min(LEAST_PEAK)
+        return ((error.square().flatten(1).sum(1) / count / peak**2 + LEAST_ERROR**2).sqrt() - LEAST_ERROR).mean()
 
 
 class SSIM(nn.Module):

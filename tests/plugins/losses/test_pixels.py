@@ -32,6 +32,22 @@ def test_a_constant_error_costs_what_the_formula_says(error):
         assert build(name)(target + error, target, NOWHERE).item() == pytest.approx(cost, rel=1e-4, abs=1e-5)
 
 
+def test_rms_is_psnr_in_other_words_and_knows_no_brightness():
+    target = images(0) * torch.tensor([1.0, 0.05]).reshape(2, 1, 1, 1)
+    made = target + 0.1 * target.amax((1, 2, 3), keepdim=True)
+    loss = build("rms")(made, target, NOWHERE)
+    assert -20 * math.log10(loss.item()) == pytest.approx(20, abs=0.02)
+    mask = torch.ones(2, 1, 24, 20, dtype=torch.bool)
+    mask[..., :5] = False
+    made[..., :5] = 1e6
+    masked = build("rms")(made, target, LossContext({"target_mask": mask}))
+    peaks = [image[:, :, 5:].amax() / image.amax() for image in target]
+    assert masked.item() == pytest.approx(0.1 * sum(1 / float(peak) for peak in peaks) / 2, rel=1e-2)
+    same = target.clone().requires_grad_()
+    build("rms")(same, target, NOWHERE).backward()
+    assert same.grad.isfinite().all()
+
+
 @pytest.mark.parametrize("data_range", [1.0, 3.0])
 def test_ssim_is_that_of_the_whole_windows(data_range):
     one, other = images(0), images(1)

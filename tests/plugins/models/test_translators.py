@@ -73,9 +73,9 @@ def test_a_sky_twice_as_bright_comes_out_twice_as_bright(generator):
     torch.testing.assert_close(model(image * 1000), model(image) * 1000, rtol=1e-4, atol=1e-3)
 
 
-@pytest.mark.parametrize("generator", ["srresnet", "rrdb"])
-def test_nothing_is_seen_beyond_the_reach(generator):
-    model = build("srgan", (90, 90), (180, 180), blocks=1, width=8, generator=generator)
+@pytest.mark.parametrize(("generator", "upsampling"), [("srresnet", "once"), ("srresnet", "steps"), ("rrdb", "once")])
+def test_nothing_is_seen_beyond_the_reach(generator, upsampling):
+    model = build("srgan", (90, 90), (180, 180), blocks=1, width=8, generator=generator, upsampling=upsampling)
     image = torch.randn(1, 1, 90, 90)
     other = image.clone()
     other[..., 45, 45] += 10

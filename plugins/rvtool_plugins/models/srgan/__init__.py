@@ -23,6 +23,10 @@ class SRGANConfig(AdversarialConfig):
         64, ge=4, description="Channels of the generator.", json_schema_extra={"search": {"choices": [32, 48, 64]}}
     )
     growth: int = Field(32, ge=4, description="Channels that each layer of a dense block adds, with --generator rrdb.")
+    upsampling: Literal["once", "steps"] = Field(
+        "once",
+        description="The last layer makes all finer pixels (Shi 2016), or steps of 2 each make maps of all channels.",
+    )
     batch_norm: bool = Field(
         False, description="Normalise in the residual blocks, as the published network; fluxes are kept better without."
     )

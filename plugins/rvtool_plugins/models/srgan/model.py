@@ -80,7 +80,10 @@ class DenseBlocks(nn.Module):
 
 
 class Upsampler(nn.Module):
-    """Blocks at the input's resolution, then twice as fine step by step [3]_, beside the input interpolated.
+    """Blocks at the input's resolution, then finer pixels [3]_, beside the input interpolated.
+
+    One layer makes all finer pixels of a pixel's maps (figure 1 of [3]_), or each step of `steps` maps twice as fine
+    (figure 4 of [1]_), at several times the cost.
 
     The network so begins with what bilinear interpolation gives, and learns what that lacks. Nothing in it has a bias,
     so that (without batch normalisation) a sky twice as bright comes out twice as bright [5]_, and a faint source in a
@@ -98,15 +101,20 @@ class Upsampler(nn.Module):
         ]
         norm = nn.BatchNorm2d(width) if config.batch_norm else nn.Identity()
         self.body = nn.Sequential(*blocks, nn.Conv2d(width, width, 3, padding=1, bias=False), norm)
-        steps = [
-            layer
-            for _ in range(factor.bit_length() - 1)
-            for layer in (nn.Conv2d(width, 4 * width, 3, padding=1, bias=False), nn.PixelShuffle(2), nn.PReLU())
-        ]
-        self.last = nn.Sequential(*steps, nn.Conv2d(width, after, 9, padding=4, bias=False))
+        if config.upsampling == "steps":
+            steps = [
+                layer
+                for _ in range(factor.bit_length() - 1)
+                for layer in (nn.Conv2d(width, 4 * width, 3, padding=1, bias=False), nn.PixelShuffle(2), nn.PReLU())
+            ]
+            made = nn.Conv2d(width, after, 9, padding=4, bias=False)
+            self.last = nn.Sequential(*steps, made)
+        else:
+            made = nn.Conv2d(width, factor**2 * after, 3, padding=1, bias=False)
+            self.last = nn.Sequential(made, nn.PixelShuffle(factor))
         self.skip = before == after
         with torch.no_grad():
-            self.last[-1].weight.mul_(0.1)  # type: ignore[operator]
+            made.weight.mul_(0.1)
 
     def forward(self, image: Tensor) -> Tensor:
         """Return ``(B, C', factor H, factor W)`` of ``(B, C, H, W)``."""
@@ -158,7 +166,7 @@ class SRGAN(Translator):
     """
 
     roles: ClassVar[dict[str, tuple[str, ...]]] = {
-        "reconstruction": ("l1",),
+        "reconstruction": ("rms",),
         "perceptual": (),
         "adversarial": ("bce-gan:0.001",),
         "features": (),

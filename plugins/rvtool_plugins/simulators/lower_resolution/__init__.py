@@ -23,6 +23,7 @@ class LowerResolutionConfig(Config):
     )
     rms_jy_beam: float = Field(3e-4, ge=0, description="Rms of the noise that is added, Jy per coarser beam; 0 = none.")
     crop: int = Field(0, ge=0, description="Central square of the images to use, px (0: all, cut to whole new pixels).")
+    shift: int = Field(0, ge=0, description="How far from the centre the crop's lies at most, each way, px; by chance.")
 
 
 @hookimpl

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 SIGMA = 1 / math.sqrt(8 * math.log(2))  # of a Gaussian, from its full width at half maximum
 NOISE_BEAMS = 0.71  # white noise convolved with so much of a beam correlates as the beam
-NOISE_DRAWS = 0
+NOISE_DRAWS = 2  # the first two say where the crop lies
 JANSKY = {"": 1.0, "m": 1e3, "u": 1e6, "µ": 1e6, "μ": 1e6, "k": 1e-3}
 """How many of a prefixed unit are one Jansky."""
 ALIKE = 0.05  # part by which two beams may differ along their axes and count as round
@@ -56,12 +56,14 @@ class LowerResolution:
                 "lower-resolution makes pairs of images that are there: name them, for example "
                 "rvtool simulate lower-resolution --data data/first --out data/pairs"
             )
+        if config.shift and not config.crop:
+            raise ConfigError("--shift moves the crop, and there is none; give --crop too, or leave --shift out.")
         self.config = config
         self.dataset = open_dataset(config.data)
         info = self.dataset.info.get("image", {})
         # what lies beside the part that is kept is convolved into it
         margin = math.ceil(2 * config.to_beam_arcsec / (info.get("pixel_arcsec") or config.image_pixel_arcsec or 1))
-        self.pack = open_pack(self.dataset, config.crop + 2 * margin if config.crop else 0)
+        self.pack = open_pack(self.dataset, config.crop + 2 * (margin + config.shift) if config.crop else 0)
         side = read_side(info, *self.pack.pixels.shape[1:])
         if config.crop:
             side = replace(side, height=config.crop, width=config.crop)
@@ -113,7 +115,7 @@ class LowerResolution:
         return self.dataset.table
 
     def simulate(self, indices: Tensor, seed: int, device: torch.device) -> Batch:
-        """Make pairs; indices beyond the dataset's length begin anew, with other noise.
+        """Make pairs; indices beyond the dataset's length begin anew, with other noise and another shift.
 
         Returns
         -------
@@ -122,19 +124,34 @@ class LowerResolution:
         config = self.config
         rows = (indices % len(self.dataset)).numpy()
         pixels = torch.from_numpy(self.pack.pixels[rows]).to(device).float()
-        top, left = (
-            (have - want) // 2 for have, want in zip(pixels.shape[-2:], (self.height, self.width), strict=True)
-        )
-        part = (..., slice(top, top + self.height), slice(left, left + self.width))
         known = torch.isfinite(pixels).all(dim=1, keepdim=True)
         pixels = torch.where(known, pixels, 0.0)
-        target, known, wide = pixels[part], known[part], _smooth(pixels, self.sigma_px)[part]
+        wide = _smooth(pixels, self.sigma_px)
+        places = self._places(seed, indices, pixels.shape[-2:])
+        target, known, wide = (
+            torch.stack(
+                [
+                    plane[:, top : top + self.height, left : left + self.width]
+                    for plane, (top, left) in zip(planes, places, strict=True)
+                ]
+            )
+            for planes in (pixels, known, wide)
+        )
         coarse = torch.nn.functional.avg_pool2d(wide * self.per_beam, config.factor)
         if self.rms:
             coarse = coarse + self.rms * self._noise(seed, indices, coarse)
         mask = -torch.nn.functional.max_pool2d(-known.float(), config.factor) > 0
         good = torch.from_numpy(self.pack.good[rows]).to(device)[:, None, None, None]
         return {"image": coarse, "mask": mask & good, "target": target, "target_mask": known & good}
+
+    def _places(self, seed: int, indices: Tensor, shape: torch.Size) -> list[list[int]]:
+        """Say where each image is cut: its top and left."""
+        centre = [(have - want) // 2 for have, want in zip(shape, (self.height, self.width), strict=True)]
+        farthest = self.config.shift
+        draws = chance.uniform(seed, indices.cpu(), 2)
+        moved = (draws * (2 * farthest + 1)).floor().long() - farthest
+        places: list[list[int]] = (torch.tensor(centre) + moved).tolist()
+        return places
 
     def _noise(self, seed: int, indices: Tensor, like: Tensor) -> Tensor:
         """Draw noise of unit rms that correlates as the new beam, of the shape of a batch."""
