@@ -1,18 +1,22 @@
-"""Bring pairs of NVSS and FIRST images on to one grid over the field that both show.
+"""Bring pairs of NVSS and FIRST images on to grids that nest, over the field that both show.
 
-    python examples/first_nvss_pairs.py FOLDER OUT [--pixel-arcsec 2.7]
+    python examples/first_nvss_pairs.py FOLDER OUT [--pixel-arcsec 2.7] [--factor 1]
 
 FOLDER holds FITS files and `labels.csv` (image, target: their paths; label, ra_deg, dec_deg; pool_fold where known).
 OUT becomes a folder that `rvtool train --data` takes: `images/` (NVSS, interpolated), `targets/` (FIRST, averaged), and
-`labels.csv` with a fold of five. Beams and units that the files do not tell are those of the surveys.
+`labels.csv` with a fold of five. With `--factor 4`, NVSS has pixels four times as large (its beam is 45 arcsec), which
+`srgan` makes finer; with 1 both have one grid, as `pix2pix` wants it. Beams and units that the files do not tell are those of the surveys.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+from dataclasses import replace
 from pathlib import Path
 
+from rvtool.data.fits import Image
+from rvtool.data.grid import finer
 from rvtool.kinds import SourceInfo
 from rvtool.plugins import component
 from rvtool.verbs.collect.pairs import align, to_fits
@@ -27,7 +31,17 @@ def info_of(name: str) -> SourceInfo:
     return info
 
 
-def gather(folder: Path, out: Path, pixel_arcsec: float) -> int:
+def cut(image: Image, factor: int, side: int) -> Image:
+    """Cut the lower left corner of an image to a square of `side` px, and average `factor` squared pixels to one."""
+    channels = len(image.data)
+    coarse = side // factor
+    data = image.data[:, :side, :side].reshape(channels, coarse, factor, coarse, factor).mean(axis=(2, 4))
+    header = image.header.copy()
+    header.update(finer(image.wcs, 1 / factor).to_header(relax=True))
+    return replace(image, data=data, _header=header)
+
+
+def gather(folder: Path, out: Path, pixel_arcsec: float, factor: int) -> int:
     """Align every pair; return how many there are."""
     with (folder / "labels.csv").open(newline="") as stream:
         rows = list(csv.DictReader(stream))
@@ -41,7 +55,9 @@ def gather(folder: Path, out: Path, pixel_arcsec: float) -> int:
             place = (float(row["ra_deg"]), float(row["dec_deg"]))
             paths = (folder / row["image"], folder / row["target"])
             pair = align(*paths, place=place, pixel_arcsec=pixel_arcsec, infos=infos)
-            names = [f"{side}/{paths[0].stem}.fits" for side in ("images", "targets")]
+            side = min(length // factor * factor for image in pair for length in image.data.shape[1:])
+            pair = cut(pair[0], factor, side), cut(pair[1], 1, side)
+            names = [f"{kind}/{paths[0].stem}.fits" for kind in ("images", "targets")]
             for name, image in zip(names, pair, strict=True):
                 (out / name).write_bytes(to_fits(image))
             kept = {name: row[name] for name in ("label", "ra_deg", "dec_deg")}
@@ -55,5 +71,6 @@ if __name__ == "__main__":
     parser.add_argument("folder", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--pixel-arcsec", type=float, default=2.7)
+    parser.add_argument("--factor", type=int, default=1)
     arguments = parser.parse_args()
-    print(gather(arguments.folder, arguments.out, arguments.pixel_arcsec), "pairs in", arguments.out)
+    print(gather(arguments.folder, arguments.out, arguments.pixel_arcsec, arguments.factor), "pairs in", arguments.out)

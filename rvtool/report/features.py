@@ -56,6 +56,28 @@ def kid(first: np.ndarray, second: np.ndarray, subsets: int = 100, seed: int = 0
     return {"value": value, "spread": float(np.std(draws)), "size": half}
 
 
+def apart(made: np.ndarray, true: np.ndarray) -> np.ndarray:
+    """Distance of each image to its truth, ``(N,)``, as a part of that between two different truths (the median).
+
+    0 where both are alike; about 1 where the output is as unlike its truth as any other image is.
+
+    Parameters
+    ----------
+    made, true : (N, F)
+
+    Raises
+    ------
+    DataError
+        There are fewer than two truths, or all are the same.
+    """
+    distances = np.linalg.norm(true[:, None] - true[None], axis=2)[np.triu_indices(len(true), 1)]
+    usual = float(np.median(distances)) if distances.size else 0.0
+    if usual == 0:
+        raise DataError("The truths do not differ in their features, so that no distance can be told; judge more.")
+    found: np.ndarray = np.linalg.norm(made - true, axis=1) / usual
+    return found
+
+
 def fid(first: np.ndarray, second: np.ndarray) -> dict[str, float]:
     """Fréchet distance of two sets of features, as Gaussians: biased upwards, the more the fewer the images.
 

@@ -10,6 +10,7 @@ from torchmetrics.functional.image import structural_similarity_index_measure
 from rvtool.errors import DataError
 from rvtool.kinds import Beam, Side
 from rvtool.report import restored
+from rvtool.report import features
 from rvtool.report.features import fid, kid
 from rvtool.report.likeness import METRICS, RATIOS, Truth, judge, measure, reduce, spectra, ssim
 
@@ -193,3 +194,14 @@ def test_figures_are_written(tmp_path):
     assert "both within 20%: 2 of 2" in [text.get_text() for text in drawn.legends[0].get_texts()]
     restored.power(modes.frequency, {"model": modes.ratio}, {"model": modes.coherence}, tmp_path / "p.png", beam_px=3)
     assert {path.name for path in tmp_path.iterdir()} == {"g.png", "f.png", "p.png"}
+
+
+def test_distance_to_the_truth_counts_in_distances_between_truths():
+    true = np.random.default_rng(0).normal(size=(60, 8))
+    assert features.apart(true, true) == pytest.approx(np.zeros(60))
+    assert np.median(features.apart(np.roll(true, 1, axis=0), true)) == pytest.approx(1, abs=0.15)
+    assert features.apart(5 * np.roll(true, 1, axis=0), 5 * true) == pytest.approx(
+        features.apart(np.roll(true, 1, axis=0), true)
+    )
+    with pytest.raises(DataError, match="do not differ"):
+        features.apart(true, np.zeros_like(true))

@@ -129,6 +129,7 @@ def test_evaluation_stands_beside_baselines(run, tmp_path):
         "power.png",
         "flux_and_size.png",
         "detections.png",
+        "injected.png",
         "images.csv",
         "metrics.json",
         "report.html",

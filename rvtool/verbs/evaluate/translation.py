@@ -27,7 +27,7 @@ from rvtool.report.tables import metrics_table, number, over_runs, runs_table, s
 from rvtool.runs.apply import as_read, choose_device
 from rvtool.runs.run import Run, load_run
 from rvtool.runs.unlike import unlike
-from rvtool.verbs.evaluate import Settings
+from rvtool.verbs.evaluate import Settings, injected
 from rvtool.verbs.evaluate.asking import names_of
 from rvtool.verbs.evaluate.classical import Baseline, Interpolation, super_resolution, translation
 from rvtool.verbs.evaluate.degradation import consistency
@@ -172,6 +172,7 @@ def _judge(one: Made, name: str, out: Path, settings: Settings, console: Console
     metrics |= {
         "headline": f"PSNR of lit pixels {number(main['value'])}{told} dB",
         "sources": found,
+        "injected": injected.judge(one, settings.batch_size, settings.bootstrap, settings.seed),
         "features": _features(one),
         "consistency_of_truth": _median(_consistency(one, truth.pixels)),
         "judged_on": one.where,
@@ -227,7 +228,12 @@ def _features(one: Made) -> dict[str, Any] | None:
         sets.append(torch.cat(parts).double().numpy())
     true, made = sets
     try:
-        return {"encoder": ENCODER, "kid": features.kid(true, made), "fid": features.fid(true, made)}
+        return {
+            "encoder": ENCODER,
+            "kid": features.kid(true, made),
+            "fid": features.fid(true, made),
+            "distance": float(np.median(features.apart(made, true))),
+        }
     except DataError:  # too few images
         return None
 
@@ -256,7 +262,18 @@ def _draw(
     restored.power(first.frequency, ratios, coherences, out / "power.png", beam_px=beam)
     restored.flux_and_size(measured["flux_ratio"], measured["size_ratio"], out / "flux_and_size.png")
     restored.detections(metrics["sources"]["curves"], out / "detections.png")
+    figures = []
+    if metrics["injected"]:
+        restored.detections(metrics["injected"]["curves"], out / "injected.png")
+        figures.append(
+            (
+                "injected.png",
+                "Of point sources that were put into the images, what is found, against their brightness in the "
+                "input's noise; and of all that is found, what is there.",
+            )
+        )
     return [
+        *figures,
         (
             "images.png",
             "From the worst to the best by the lit pixels' PSNR: input, truth, output, what it misses it by.",
@@ -303,16 +320,25 @@ def _print(name: str, metrics: Mapping[str, Any], losses: Sequence[str], console
         console.print(
             f"Beam consistency of the truth itself: {number(metrics['consistency_of_truth'])}", highlight=False
         )
-    sources = metrics["sources"]
-    for key, metric in detections.METRICS.items():
-        row = sources[key]
-        told = f"{metric.title}: {number(row['value'])} ({span(row['low'], row['high'])}), "
-        console.print(f"{told}of the truth itself {number(row['baseline'])}", highlight=False)
+    for part, of in (("sources", ""), ("injected", "with sources injected, ")):
+        for key, metric in detections.METRICS.items() if metrics[part] else ():
+            row = metrics[part][key]
+            told = f"{metric.title}: {of}{number(row['value'])} ({span(row['low'], row['high'])}), "
+            console.print(f"{told}of the truth itself {number(row['baseline'])}", highlight=False)
+    if metrics["injected"]:
+        row = metrics["injected"]
+        console.print(
+            f"Injected sources of {detections.LEAST_SIGMA:g} sigma of the input and more: {row['sources']}, of peaks "
+            f"{number(row['peak']['median'])} of the truth's, 16 to 84 %: "
+            f"{span(row['peak']['p16'], row['peak']['p84'])}",
+            highlight=False,
+        )
     if metrics["features"]:
         told = metrics["features"]
         console.print(
             f"In the features of '{told['encoder']}': KID {told['kid']['value']:.3g} +- {told['kid']['spread']:.2g}, "
-            f"FID {told['fid']['value']:.3g} of {metrics['images']} images",
+            f"FID {told['fid']['value']:.3g} of {metrics['images']} images, distance to the truth "
+            f"{told['distance']:.2g} of that between two truths",
             highlight=False,
         )
     for warning in metrics["warnings"]:
