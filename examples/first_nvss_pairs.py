@@ -5,7 +5,8 @@
 FOLDER holds FITS files and `labels.csv` (image, target: their paths; label, ra_deg, dec_deg; pool_fold where known).
 OUT becomes a folder that `rvtool train --data` takes: `images/` (NVSS, interpolated), `targets/` (FIRST, averaged), and
 `labels.csv` with a fold of five. With `--factor 4`, NVSS has pixels four times as large (its beam is 45 arcsec), which
-`srgan` makes finer; with 1 both have one grid, as `pix2pix` wants it. Beams and units that the files do not tell are those of the surveys.
+`srgan` makes finer; with 1 both have one grid, as `pix2pix` wants it. Beams and units that the files do not tell are
+those of the surveys.
 """
 
 from __future__ import annotations

@@ -9,8 +9,7 @@ from torchmetrics.functional.image import structural_similarity_index_measure
 
 from rvtool.errors import DataError
 from rvtool.kinds import Beam, Side
-from rvtool.report import restored
-from rvtool.report import features
+from rvtool.report import features, restored
 from rvtool.report.features import fid, kid
 from rvtool.report.likeness import METRICS, RATIOS, Truth, judge, measure, reduce, spectra, ssim
 

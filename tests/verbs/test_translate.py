@@ -1,6 +1,10 @@
 """Translators from end to end: pairs in, a run, FITS out on the same sky."""
 
 import csv
+import signal
+import subprocess
+import sys
+import time
 from io import StringIO
 from types import SimpleNamespace
 
@@ -10,6 +14,7 @@ import torch
 from astropy.io import fits
 from astropy.wcs import WCS, Sip
 from rich.console import Console
+from safetensors.torch import load_file
 
 from rvtool.data.dataset import open_dataset
 from rvtool.data.fits import planes
@@ -305,3 +310,37 @@ def test_optimisers_move_their_own_part_only(pairs, tmp_path, monkeypatch):
     train.run(settings(pairs, tmp_path / "run", epochs=1, loss=("bce-gan:1",)), QUIET)
     assert moved[:2] == [{"critic"}, {"generator"}]
     assert all(parts == {("critic", "generator")[number % 2]} for number, parts in enumerate(moved))
+
+
+def begin(pairs, out):
+    """Train with a critic in all but the first epochs, in a process of its own."""
+    words = [sys.executable, "-m", "rvtool", "train", "srgan", "--data", str(pairs), "--out", str(out), "--ema", "0.9"]
+    words += ["--epochs", "14", "--batch-size", "4", "--save-every", "3", "--gpus", "0", "--blocks", "1"]
+    words += ["--width", "6", "--critic-width", "4", "--pretrain", "0.2"]
+    return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def test_after_kill_9_a_gan_is_gone_on_with_exactly(pairs, tmp_path):
+    """Two optimisers, their schedules and the running mean of the weights come back."""
+    whole = begin(pairs, tmp_path / "whole")
+    told, _ = whole.communicate(timeout=300)
+    assert whole.returncode == 0, told
+    victim = begin(pairs, tmp_path / "cut")
+    checkpoint = tmp_path / "cut" / "checkpoints" / "last.ckpt"
+    deadline = time.monotonic() + 120
+    while not checkpoint.exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    time.sleep(np.random.default_rng().uniform(0, 0.5))  # a random step: any must do
+    victim.send_signal(signal.SIGKILL)
+    victim.wait()
+    train.run(train.Settings(resume=tmp_path / "cut"), QUIET)
+    weights = [load_file(tmp_path / name / "model.safetensors") for name in ("whole", "cut")]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+    last = [torch.load(tmp_path / name / "checkpoints/last.ckpt", weights_only=False) for name in ("whole", "cut")]
+    assert len(last[0]["optimizer_states"]) == 2
+    for one, other in zip(*(found["optimizer_states"] for found in last), strict=True):
+        assert one["state"]
+        for name, state in one["state"].items():
+            assert torch.equal(state["exp_avg"], other["state"][name]["exp_avg"])
+    for name, value in last[0]["state_dict"].items():
+        assert torch.equal(value, last[1]["state_dict"][name])
