@@ -21,9 +21,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import ndimage, sparse
 
+from rvtool.data.beams import GAUSSIAN_AREA, area
 from rvtool.data.stretch import measure as statistics
 from rvtool.errors import DataError
-from rvtool.kinds import Beam, Side
+from rvtool.kinds import Side
 from rvtool.report.classification import FEW_GROUPS
 from rvtool.report.detections import Sought, Sources, lengths, main_source, summits
 from rvtool.report.scores import Metric, interval, resamples
@@ -32,7 +33,6 @@ LIT_SIGMA = 3.0
 SOURCE_BEAMS = 2.0  # round the main source, whose flux is summed
 TOLERANCE = 0.2
 UNKNOWN_BEAM_PIXELS = 3.0  # taken for the beam where there is none
-GAUSSIAN_AREA = np.pi / (4 * np.log(2))  # of a beam, over the product of its full widths
 SSIM_SIGMA, SSIM_RADIUS = 1.5, 5
 BLOCK_PIXELS = 4_000_000  # judged at once: 32 MB an array
 FAINTEST_RATIO = 1e-10
@@ -91,11 +91,6 @@ RATIOS = {
     "size_ratio": "Size",
 }
 MEANS = frozenset({"psnr", "psnr_lit", "ssim", "within", "coherence"})  # of all others the median is told
-
-
-def beam_area(beam: Beam) -> float:
-    """Return the area of a Gaussian beam, arcsec^2."""
-    return float(GAUSSIAN_AREA * beam.major_arcsec * beam.minor_arcsec)
 
 
 @dataclass(frozen=True)
@@ -159,7 +154,7 @@ class Truth:
     def beam_area_px(self) -> float:
         """The beam's area, px^2."""
         beam, pixel = self.side.beam, self.side.pixel_arcsec
-        return beam_area(beam) / pixel**2 if beam and pixel else GAUSSIAN_AREA * UNKNOWN_BEAM_PIXELS**2
+        return area(beam) / pixel**2 if beam and pixel else GAUSSIAN_AREA * UNKNOWN_BEAM_PIXELS**2
 
     def sought(self, channel: int = 0, injected: Sources | None = None) -> Sought:
         """Return one channel as what sources are sought in."""

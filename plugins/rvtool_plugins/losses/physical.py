@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from rvtool.data.beams import covariance, per, spelled
 from rvtool.errors import ConfigError
 from rvtool_plugins.losses.pixels import known_pixels
 
@@ -16,11 +17,9 @@ if TYPE_CHECKING:
     from rvtool.kinds import Beam, DataInfo, LossContext, Side
     from rvtool_plugins.losses import FluxConfig
 
-SIGMA_PER_FWHM = 1 / math.sqrt(8 * math.log(2))
 REACH = 4.0  # standard deviations beyond which a Gaussian is 0
 COVERED = 0.95  # part of the input's beam that must lie on known pixels where what it makes of them is compared
 SAME = 1e-4  # of the input's beam, by which axes and grids may differ and count as equal
-PER = ("beam", "pixel", "pix", "sr")  # what a brightness may be per, so that it is known how it changes with the grid
 
 
 class Flux(nn.Module):
@@ -121,9 +120,8 @@ class Back(nn.Module):
         self.register_buffer("covariance", (wide - narrow) / pixel**2, persistent=False)  # px^2, x before y
         self.reach = math.ceil(REACH * float(self.covariance.diagonal().max().clamp_min(0)) ** 0.5)
         self.bins = round(float(image.pixel_arcsec or 0) / pixel)
-        per = _per(image)
         beams = float((wide.det() / narrow.det()).sqrt())  # how many of the target's beams one of the input's covers
-        self.unit = beams if per == "beam" else 1.0 if per == "sr" else float(self.bins**2)
+        self.unit = {"beam": beams, "area": 1.0, "pixel": float(self.bins**2)}[per(image.unit)]
 
     def forward(self, image: Tensor) -> Tensor:
         """Bring ``(B, C, H, W)`` to the input's ``(B, C, H / s, W / s)``; beyond the image is nothing."""
@@ -147,7 +145,7 @@ class Back(nn.Module):
 
 def _obstacle(image: Side, target: Side | None) -> str:
     """Say why a target cannot be brought to the input's beam and grid; empty where it can."""
-    if target is None or image.unit != target.unit or _per(image) not in PER:
+    if target is None or spelled(image.unit) != spelled(target.unit) or not per(image.unit):
         return "it needs an input and a target of one unit, per beam, pixel or sr"
     if not (image.beam and target.beam and image.pixel_arcsec and target.pixel_arcsec):
         return "it needs the beam and the pixel scale of both sides"
@@ -161,17 +159,9 @@ def _obstacle(image: Side, target: Side | None) -> str:
     return ""
 
 
-def _per(side: Side) -> str:
-    """Return what the brightness is per: the last word of ``"Jy/beam"``."""
-    return side.unit.rpartition("/")[2].strip().lower()
-
-
 def _covariance(beam: Beam | None) -> Tensor:
     """Return a beam's covariance ``(2, 2)``, arcsec^2: x to the west, along rows, before y to the north."""
     if beam is None:
         return torch.zeros(2, 2)
-    angle = math.radians(beam.angle_deg)
-    along = torch.tensor([-math.sin(angle), math.cos(angle)])  # from north to east
-    across = along.flip(0) * torch.tensor([1.0, -1.0])
-    major, minor = ((fwhm * SIGMA_PER_FWHM) ** 2 for fwhm in (beam.major_arcsec, beam.minor_arcsec))
-    return major * torch.outer(along, along) + minor * torch.outer(across, across)
+    xx, xy, yy = covariance(beam)
+    return torch.tensor([[xx, xy], [xy, yy]])

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import io
-import re
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from rvtool.data.beams import per
 from rvtool.data.fits import PICTURE_SUFFIXES, Image, beam_of, quiet, read_image, suffix_of
 from rvtool.errors import DataError
 from rvtool.kinds import SourceInfo
@@ -22,9 +22,6 @@ Position = tuple[float, float]
 """Right ascension and declination, degrees ICRS."""
 
 ARCSEC = 1 / 3600  # degrees
-# fluxes that a pixel holds: a pixel of twice the area holds twice as much, unless an area divides them
-PER_PIXEL = re.compile(r"pix|^(nanomagg|nmgy|magg|count|ct\b|cts|adu|dn\b|electron|photon|e-)", re.IGNORECASE)
-PER_AREA = re.compile(r"beam|arcsec|arcmin|\bdeg|\bsr|sterad", re.IGNORECASE)
 SAME_PIXEL = 1.01  # pixels that differ by less than this factor are interpolated, not averaged
 MOST_BLANK = 0.2
 NOTHING_KNOWN = SourceInfo("")
@@ -99,11 +96,6 @@ def to_fits(image: Image) -> bytes:
     data = image.data[0] if len(image.data) == 1 else image.data
     fits.PrimaryHDU(data, image._header).writeto(file)
     return file.getvalue()
-
-
-def is_per_pixel(unit: str) -> bool:
-    """Tell whether pixels of a unit hold a flux each, which follows their area, rather than a brightness."""
-    return PER_PIXEL.search(unit.strip()) is not None and PER_AREA.search(unit) is None
 
 
 # --------------------------------------------------------------------------- reading
@@ -185,7 +177,7 @@ def _onto(image: Image, grid: WCS, shape: tuple[int, ...]) -> Image:
         resample = reproject_exact if coarser else reproject_interp
         data, covered = resample((image.data.astype(float), image.wcs), grid, shape_out=(len(image.data), *shape))
     data[covered < 0.5] = np.nan  # its centre lies outside; what interpolation covers, it covers wholly
-    if is_per_pixel(image.unit):
+    if per(image.unit) == "pixel":
         data *= areas
     return replace(image, data=data.astype(np.float32))
 

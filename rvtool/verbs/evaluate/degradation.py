@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from functools import lru_cache
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal
 
 import numpy as np
 from scipy import fft
 
+from rvtool.data.beams import SIGMA_PER_FWHM, Covariance, area, covariance, per, spelled
 from rvtool.data.stretch import measure
 from rvtool.errors import DataError
 from rvtool.kinds import Beam, Side
-from rvtool.report.likeness import beam_area
 
 MARGIN_BEAMS = 1.0
-SIGMA_PER_FWHM = 1 / np.sqrt(8 * np.log(2))
 
 
 def scale_factor(image: Side, target: Side) -> int:
@@ -45,31 +43,21 @@ def brightness_ratio(image: Side, target: Side) -> float:
     DataError
         The units differ; or they are per beam, and a beam is not known.
     """
-    # JY/BEAM, Jy beam-1 and Jy beam^-1 are one unit
-    units = [re.sub(r"[ .*]*(beam|pix)(el)?(\^|\*\*)?-1$", r"/\1", side.unit.casefold()) for side in (image, target)]
-    if units[0] != units[1]:
+    if spelled(image.unit) != spelled(target.unit):
         raise DataError(f"The image is in '{image.unit}', the target in '{target.unit}'; bring both to one unit.")
-    if units[0].endswith("/beam"):
+    if per(image.unit) == "beam":
         if image.beam is None or target.beam is None:
             raise DataError(f"Images in {image.unit} cannot be compared without both beams; add BMAJ to their headers.")
-        return beam_area(target.beam) / beam_area(image.beam)
-    return 1 / scale_factor(image, target) ** 2 if units[0].endswith(("/pix", "/pixel")) else 1.0
+        return area(target.beam) / area(image.beam)
+    return 1 / scale_factor(image, target) ** 2 if per(image.unit) == "pixel" else 1.0
 
 
-Moments: TypeAlias = "tuple[float, float, float]"
-"""The covariance of a Gaussian over columns (x) and rows (y): xx, xy, yy, in px^2."""
+def _in_pixels(beam: Beam, pixel_arcsec: float) -> Covariance:
+    """Return a beam's second moments, px^2."""
+    return Covariance(*(part / pixel_arcsec**2 for part in covariance(beam)))
 
 
-def moments(beam: Beam, pixel_arcsec: float) -> Moments:
-    """Return those of a beam; north is up and east left."""
-    angle = np.radians(beam.angle_deg)
-    east, north = -np.sin(angle), np.cos(angle)  # of the major axis, in columns and rows
-    major, minor = ((width * SIGMA_PER_FWHM / pixel_arcsec) ** 2 for width in (beam.major_arcsec, beam.minor_arcsec))
-    xx, yy = major * east**2 + minor * north**2, major * north**2 + minor * east**2
-    return float(xx), float((major - minor) * east * north), float(yy)
-
-
-def beam_and_difference(image: Side, target: Side) -> tuple[Moments, Moments]:
+def beam_and_difference(image: Side, target: Side) -> tuple[Covariance, Covariance]:
     """Return the target's beam and the Gaussian that widens it to the image's, on the target's pixels.
 
     Raises
@@ -79,14 +67,14 @@ def beam_and_difference(image: Side, target: Side) -> tuple[Moments, Moments]:
     """
     if not (image.beam and target.beam and target.pixel_arcsec):
         raise DataError("Both beams and the target's pixel side must be known; add BMAJ and a WCS to the headers.")
-    wide, narrow = (moments(beam, target.pixel_arcsec) for beam in (image.beam, target.beam))
+    wide, narrow = (_in_pixels(beam, target.pixel_arcsec) for beam in (image.beam, target.beam))
     xx, xy, yy = (a - b for a, b in zip(wide, narrow, strict=True))
     if min(xx, yy) < 0 or xx * yy < xy**2:
         raise DataError(
             f"The target's beam ({target.beam.major_arcsec:g} x {target.beam.minor_arcsec:g} arcsec) is not smaller "
             f"than the image's ({image.beam.major_arcsec:g} x {image.beam.minor_arcsec:g}) in every direction."
         )
-    return narrow, (xx, xy, yy)
+    return narrow, Covariance(xx, xy, yy)
 
 
 @lru_cache(maxsize=8)

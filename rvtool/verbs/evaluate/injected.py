@@ -15,11 +15,12 @@ import numpy as np
 import torch
 from scipy import ndimage
 
+from rvtool.data.beams import covariance, per
 from rvtool.data.stretch import measure
 from rvtool.errors import DataError
 from rvtool.report import detections
 from rvtool.report.detections import Sought, Sources
-from rvtool.verbs.evaluate.degradation import Degradation, brightness_ratio, moments, plane_statistics
+from rvtool.verbs.evaluate.degradation import Degradation, brightness_ratio, plane_statistics
 
 if TYPE_CHECKING:
     from rvtool.verbs.evaluate.translation import Made
@@ -47,7 +48,7 @@ def judge(one: Made, batch_size: int, bootstrap: int, seed: int) -> dict[str, An
         return None
     assert image.beam is not None
     assert truth.side.pixel_arcsec is not None
-    if truth.pixels.shape[1] > 1 or not image.unit.lower().endswith("/beam"):
+    if truth.pixels.shape[1] > 1 or per(image.unit) != "beam":
         return None
     beam_px = image.beam.major_arcsec / truth.side.pixel_arcsec
     shape = truth.pixels.shape[-2:]
@@ -69,13 +70,10 @@ def judge(one: Made, batch_size: int, bootstrap: int, seed: int) -> dict[str, An
     outputs = np.concatenate([made[:, 0] for made in _ask(one, inputs, batch_size)])
     background = truth.background[:, 0]
     # whatever else the truth shows is there too, but nobody need find it
-    shown = detections.find(planes, background, detections.ISLAND_SIGMA)
-    both = Sources(
-        np.append(sources.plane, shown.plane),
-        np.append(sources.row, shown.row),
-        np.append(sources.column, shown.column),
-        np.append(sources.snr, np.zeros(len(shown.snr))),
-    )
+    levels = (detections.ISLAND_SIGMA, detections.SOURCE_SIGMA)  # an island of the lower may hold several
+    shown = [detections.find(planes, background, level) for level in levels]
+    shown = [one._replace(snr=np.zeros(len(one.snr))) for one in shown]
+    both = Sources(*(np.concatenate(columns) for columns in zip(sources, *shown, strict=True)))
     sought = replace(_sought(one, planes, background, beam_px), injected=both)
     found = detections.judge(sought, outputs, bootstrap, seed)
     bright = sources.only(sources.snr >= detections.LEAST_SIGMA)
@@ -111,7 +109,7 @@ def _point(row: float, column: float, shape: tuple[int, ...], one: Made) -> np.n
     side = one.truth.side
     assert side.beam is not None
     assert side.pixel_arcsec is not None
-    xx, xy, yy = moments(side.beam, side.pixel_arcsec)
+    xx, xy, yy = (part / side.pixel_arcsec**2 for part in covariance(side.beam))
     rows, columns = np.indices(shape)
     y, x = rows - row, columns - column
     shown: np.ndarray = np.exp(-0.5 * (yy * x**2 - 2 * xy * x * y + xx * y**2) / (xx * yy - xy**2))

@@ -15,6 +15,7 @@ import numpy as np
 from scipy import ndimage
 
 from rvtool.data.batches import stack
+from rvtool.data.beams import SIGMA_PER_FWHM
 from rvtool.data.dataset import Dataset
 from rvtool.data.fits import Image
 from rvtool.data.pack import Pack, open_pack
@@ -32,7 +33,6 @@ NOISE_OF_PEAK = 0.02
 BEAMS = (0.8, 1.5)
 USUAL_BEAM_PX = 3.0  # where the data does not tell its beam: surveys sample theirs about so finely
 STRONGEST_GAIN = 4.0  # of a sharper beam, at the highest frequencies, which hold noise alone
-SIGMA_PER_FWHM = 1 / math.sqrt(8 * math.log(2))
 RESAMPLES = 500
 
 Change = Callable[[np.ndarray, np.random.Generator], np.ndarray]

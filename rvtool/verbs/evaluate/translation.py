@@ -15,6 +15,7 @@ from rich.console import Console
 
 import rvtool
 from rvtool.data.batches import Material, stack
+from rvtool.data.beams import per
 from rvtool.data.files import write_bytes
 from rvtool.data.fits import Image
 from rvtool.errors import ConfigError, DataError
@@ -213,7 +214,7 @@ def _features(one: Made) -> dict[str, Any] | None:
     """
     encoder, side = load_run(ENCODER), one.truth.side
     learnt_from_it = any(loss.startswith("radio-perceptual") for loss in one.run.record["losses"])
-    strange = unlike(side, as_read(encoder), encoder.stretch.settings) or not side.unit.lower().endswith("/beam")
+    strange = unlike(side, as_read(encoder), encoder.stretch.settings) or per(side.unit) != "beam"
     if side.channels != 1 or side.axes != "sky" or strange or learnt_from_it:
         return None
     known = np.isfinite(one.truth.pixels)

@@ -8,10 +8,11 @@ from astropy.io import fits
 from astropy.wcs import WCS
 from PIL import Image as Picture
 
+from rvtool.data.beams import per
 from rvtool.data.fits import read_image
 from rvtool.errors import DataError
 from rvtool.kinds import Beam, SourceInfo
-from rvtool.verbs.collect.pairs import align, is_per_pixel, to_fits
+from rvtool.verbs.collect.pairs import align, to_fits
 
 PLACE = (180.0, 30.0)
 SOURCE = SkyCoord(*PLACE, unit="deg").spherical_offsets_by(12 * units.arcsec, -9 * units.arcsec)
@@ -44,7 +45,7 @@ def write(path, pixel_arcsec, size, unit, data=None, axes=2, **form):
         header.update({"WCSAXES": 4, "CTYPE3": "FREQ", "CRVAL3": 1.4e9, "CTYPE4": "STOKES", "CRVAL4": 1.0})
     header["BUNIT"] = unit
     if data is None:
-        data = blob(wcs, pixel_arcsec, size) * (pixel_arcsec**2 if is_per_pixel(unit) else 1)
+        data = blob(wcs, pixel_arcsec, size) * (pixel_arcsec**2 if per(unit) == "pixel" else 1)
     fits.PrimaryHDU(data.astype(np.float32), header).writeto(path)
     return path
 
@@ -58,7 +59,7 @@ def centroid(image):
 def flux(image):
     """Brightness summed over the area, arcsec^2; or the flux of all pixels."""
     total = float(np.nansum(image.data[0].astype(float)))
-    return total if is_per_pixel(image.unit) else total * image.pixel_arcsec**2
+    return total if per(image.unit) == "pixel" else total * image.pixel_arcsec**2
 
 
 TRUE_FLUX = PEAK * 2 * np.pi * WIDTH_ARCSEC**2
@@ -204,7 +205,7 @@ def test_what_cannot_be_a_pair_is_told(tmp_path):
     ],
 )  # fmt: skip
 def test_units_of_flux_in_a_pixel(unit, flux):
-    assert is_per_pixel(unit) is flux
+    assert (per(unit) == "pixel") is flux
 
 
 @pytest.mark.shared

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from rvtool.data import chance
+from rvtool.data.beams import SIGMA_PER_FWHM, per
 from rvtool.data.dataset import open_dataset, read_side
 from rvtool.data.pack import open_pack
 from rvtool.errors import ConfigError, DataError
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from rvtool.kinds import Batch
     from rvtool_plugins.simulators.lower_resolution import LowerResolutionConfig
 
-SIGMA = 1 / math.sqrt(8 * math.log(2))  # of a Gaussian, from its full width at half maximum
 NOISE_BEAMS = 0.71  # white noise convolved with so much of a beam correlates as the beam
 NOISE_DRAWS = 2  # the first two say where the crop lies
 JANSKY = {"": 1.0, "m": 1e3, "u": 1e6, "µ": 1e6, "μ": 1e6, "k": 1e-3}
@@ -86,13 +86,13 @@ class LowerResolution:
         self.height, self.width = (length // config.factor * config.factor for length in (side.height, side.width))
         if min(self.height, self.width) < config.factor:
             raise ConfigError(f"--factor {config.factor} leaves nothing of images of {side.width}x{side.height} px.")
-        self.sigma_px = SIGMA * math.sqrt(config.to_beam_arcsec**2 - old**2) / pixel
-        unit = side.unit.lower().replace(" ", "")
-        self.per_beam = (config.to_beam_arcsec / old) ** 2 if "beam" in unit else 1.0
-        if "pix" in unit:
+        self.sigma_px = SIGMA_PER_FWHM * math.sqrt(config.to_beam_arcsec**2 - old**2) / pixel
+        unit, counted = side.unit.lower().replace(" ", ""), per(side.unit)
+        self.per_beam = (config.to_beam_arcsec / old) ** 2 if counted == "beam" else 1.0
+        if counted == "pixel":
             self.per_beam = float(config.factor**2)
         prefix = unit.partition("jy")[0]
-        if config.rms_jy_beam and (prefix not in JANSKY or "beam" not in unit):
+        if config.rms_jy_beam and (prefix not in JANSKY or counted != "beam"):
             raise ConfigError(
                 f"The images of {config.data} are in '{side.unit}', so noise in Jy/beam cannot be added; set "
                 "--rms-jy-beam 0."
@@ -156,7 +156,7 @@ class LowerResolution:
     def _noise(self, seed: int, indices: Tensor, like: Tensor) -> Tensor:
         """Draw noise of unit rms that correlates as the new beam, of the shape of a batch."""
         assert self.info.image.pixel_arcsec is not None
-        sigma = NOISE_BEAMS * SIGMA * self.config.to_beam_arcsec / self.info.image.pixel_arcsec
+        sigma = NOISE_BEAMS * SIGMA_PER_FWHM * self.config.to_beam_arcsec / self.info.image.pixel_arcsec
         margin = math.ceil(4 * sigma)  # else it would wrap about
         shape = (like.shape[1], *(side + margin for side in like.shape[-2:]))
         white = chance.normal(seed, indices.to(like.device), shape, NOISE_DRAWS)
