@@ -33,6 +33,9 @@ class Stretch(Config):
         "background",
         description="What counts as 0: the background, to which clipped pixels fall with a step, or the clip's level.",
     )
+    background: Literal["image", "none"] = Field(
+        "image", description="What is taken off first: each image's median, or nothing, so that 0 stays 0."
+    )
     kind: Literal["linear", "sqrt", "asinh"] = Field("asinh", description="Curve from scaled brightness to input.")
     softening: float = Field(
         0.1, gt=0, description="Brightness, as a fraction of the scale, where asinh turns from linear to logarithmic."
@@ -108,9 +111,19 @@ class FittedStretch:
             value = soft * torch.sinh(stretched * float(np.arcsinh(1 / soft)))
         return value * scale + background
 
+    def height(self, statistics: torch.Tensor) -> torch.Tensor:
+        """Return how far the peaks of images ``(B, 3)`` rise above what counts as 0, ``(B,)``."""
+        return statistics[:, 2] - self._zero(statistics)
+
+    def _zero(self, statistics: torch.Tensor) -> torch.Tensor:
+        return statistics[:, 0] if self.settings.background == "image" else 0 * statistics[:, 0]
+
     def _terms(self, statistics: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        background, noise, peak = statistics.to(torch.float32)[:, :, None, None, None].unbind(1)  # each (B, 1, 1, 1)
-        scale = peak - background if self.settings.scale == "image" else torch.full_like(peak, self.constant)
+        statistics = statistics.to(torch.float32)
+        background, noise, height = (
+            value[:, None, None, None] for value in (self._zero(statistics), statistics[:, 1], self.height(statistics))
+        )
+        scale = height if self.settings.scale == "image" else torch.full_like(height, self.constant)
         if self.settings.scale == "image" and self.settings.clip_to == "level":
             scale = scale - self.settings.clip_sigma * noise
         return background, noise, torch.where(scale > 0, scale, torch.ones_like(scale))
@@ -130,7 +143,7 @@ class FittedStretch:
 
 def fit(settings: Stretch, statistics: np.ndarray) -> FittedStretch:
     """Measure a stretch on the training images' statistics, ``(N, 3)``."""
-    heights = statistics[:, 2] - statistics[:, 0]
+    heights = FittedStretch(settings, 1.0).height(torch.from_numpy(np.asarray(statistics))).numpy()
     positive = heights[heights > 0]
     return FittedStretch(settings, float(np.median(positive)) if positive.size else 1.0)
 

@@ -111,7 +111,7 @@ class Translator(Model):
         """Make Adam for the generator and for the critic."""
         config = self.config
         return [
-            torch.optim.Adam(module.parameters(), lr=rate, betas=(config.beta1, 0.999))
+            torch.optim.Adam(module.parameters(), lr=rate, betas=(config.beta1, 0.999), fused=True)
             for module, rate in (
                 (self.generator, config.learning_rate),
                 (self.critic, config.learning_rate * config.critic_rate),

@@ -96,3 +96,14 @@ def test_resampling_keeps_brightness_and_the_unknown():
     pixels, statistics = cut(np.pad(image[:, :4, :4], ((0, 0), (9, 9), (9, 9))), 4, 4, resize=2)
     assert pixels.shape == (1, 2, 2)
     assert statistics.tolist() == [3, 0, 3]
+
+
+def test_without_a_background_zero_stays_zero_whatever_the_crop():
+    image = torch.tensor([0.0, 1.0, 3.0, 4.0]).reshape(1, 1, 2, 2)
+    statistics = torch.tensor([[2.0, 1.0, 4.0]])
+    for kind in ("linear", "sqrt", "asinh"):
+        stretch = FittedStretch(Stretch(kind=kind, scale="image", background="none"), 1.0)
+        out = stretch.apply(image, statistics)
+        assert out.flatten()[[0, 3]].tolist() == pytest.approx([0, 1])
+        torch.testing.assert_close(stretch.invert(out, statistics), image)
+    assert fit(Stretch(background="none"), statistics.numpy()).constant == 4

@@ -67,17 +67,17 @@ def align(
     DataError
         An image has no place on the sky, does not show the target, or leaves too much of the grid blank.
     """
-    one, other = _placed(first, place, infos[0]), _placed(second, place, infos[1])
+    one, other = placed(first, place, infos[0]), placed(second, place, infos[1])
     if pixel_arcsec is None:
-        assert one.wcs is not None  # _placed refuses images without one
+        assert one.wcs is not None  # placed refuses images without one
         grid, shape = one.wcs, one.data.shape[-2:]
-        aligned = (one, _onto(other, grid, shape))
+        aligned = (one, onto(other, grid, shape))
     else:
         target = place or one.centre
         if target is None:
             raise DataError(f"{first} does not tell where its centre is; give the target's position.")
         grid, shape = _common_grid((one, other), target, pixel_arcsec)
-        aligned = (_onto(one, grid, shape), _onto(other, grid, shape))
+        aligned = (onto(one, grid, shape), onto(other, grid, shape))
     for image in aligned:
         blank = 1 - float(image.mask.mean())
         if blank > max_blank:
@@ -85,7 +85,7 @@ def align(
                 f"{image.path} leaves {blank:.0%} of the pair's grid blank (at most {max_blank:.0%}); ask both sources"
                 " for the same field, or set the grid's pixel to take the field that both show."
             )
-    return tuple(_described(image, grid) for image in aligned)  # type: ignore[return-value]
+    return tuple(described(image, grid) for image in aligned)  # type: ignore[return-value]
 
 
 def to_fits(image: Image) -> bytes:
@@ -101,7 +101,7 @@ def to_fits(image: Image) -> bytes:
 # --------------------------------------------------------------------------- reading
 
 
-def _placed(path: Path, place: Position | None, info: SourceInfo) -> Image:
+def placed(path: Path, place: Position | None, info: SourceInfo) -> Image:
     """Read an image as floats with a celestial WCS, filled by what its source knows."""
     image = read_image(path)
     channels = 3 if len(image.data) >= 3 else 1  # a picture's opacity is no channel
@@ -165,7 +165,7 @@ def _half_side_arcsec(image: Image, target: Position) -> float:
     return float(np.maximum(*np.abs(offsets)).min())
 
 
-def _onto(image: Image, grid: WCS, shape: tuple[int, ...]) -> Image:
+def onto(image: Image, grid: WCS, shape: tuple[int, ...]) -> Image:
     """Resample an image."""
     from astropy.wcs.utils import proj_plane_pixel_area
     from reproject import reproject_exact, reproject_interp
@@ -182,7 +182,7 @@ def _onto(image: Image, grid: WCS, shape: tuple[int, ...]) -> Image:
     return replace(image, data=data.astype(np.float32))
 
 
-def _described(image: Image, grid: WCS) -> Image:
+def described(image: Image, grid: WCS) -> Image:
     """Give an aligned image the header of the grid, and what is known of its pixels."""
     header: Header = grid.to_header(relax=True)
     if len(image.data) == 3:

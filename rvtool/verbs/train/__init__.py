@@ -74,6 +74,9 @@ class Settings(Config):
     resize: int | None = Field(
         None, ge=0, le=16384, description="Side to which the crop is resampled, px (0: not). Default: the model's."
     )
+    background: Literal["image", "none"] | None = Field(
+        None, description="What is taken off first: each image's median, or nothing. Default: the model's."
+    )
     stretch: Literal["linear", "sqrt", "asinh"] | None = Field(
         None, description="Curve from brightness to the model's input. Default: the model's."
     )

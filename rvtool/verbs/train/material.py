@@ -71,6 +71,7 @@ def stretch_settings(settings: Settings, kind: type[Model]) -> Stretch:
     asked = {
         "crop": settings.crop,
         "resize": settings.resize,
+        "background": settings.background,
         "kind": settings.stretch,
         "scale": settings.scale,
         "softening": settings.softening,

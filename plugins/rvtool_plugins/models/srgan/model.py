@@ -171,7 +171,7 @@ class SRGAN(Translator):
         "adversarial": ("bce-gan:0.001",),
         "features": (),
     }
-    stretch: ClassVar[dict[str, Any]] = {"kind": "linear", "scale": "image"}
+    stretch: ClassVar[dict[str, Any]] = {"kind": "linear", "scale": "image", "background": "none"}
     any_size = True
 
     def __init__(self, config: SRGANConfig, data: DataInfo, losses: Losses) -> None:
