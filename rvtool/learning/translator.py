@@ -110,8 +110,9 @@ class Translator(Model):
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         """Make Adam for the generator and for the critic."""
         config = self.config
+        fused = not self.clip  # quicker, but it undoes the scale of 16-bit gradients itself, after they were clipped
         return [
-            torch.optim.Adam(module.parameters(), lr=rate, betas=(config.beta1, 0.999), fused=True)
+            torch.optim.Adam(module.parameters(), lr=rate, betas=(config.beta1, 0.999), fused=fused)
             for module, rate in (
                 (self.generator, config.learning_rate),
                 (self.critic, config.learning_rate * config.critic_rate),

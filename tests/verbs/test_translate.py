@@ -316,7 +316,7 @@ def begin(pairs, out):
     """Train with a critic in all but the first epochs, in a process of its own."""
     words = [sys.executable, "-m", "rvtool", "train", "srgan", "--data", str(pairs), "--out", str(out), "--ema", "0.9"]
     words += ["--epochs", "14", "--batch-size", "4", "--save-every", "3", "--gpus", "0", "--blocks", "1"]
-    words += ["--width", "6", "--critic-width", "4", "--pretrain", "0.2"]
+    words += ["--width", "6", "--critic-width", "4", "--pretrain", "0.2", "--clip", "0.5", "--precision", "bf16"]
     return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
