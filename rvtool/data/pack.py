@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import os
 import shutil
 import uuid
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +21,7 @@ import numpy as np
 from rvtool.data.dataset import Dataset, encode
 from rvtool.data.files import cache_folder, write_error
 from rvtool.data.fits import Image, planes
+from rvtool.data.splits import separation_arcmin
 from rvtool.data.stretch import cut
 from rvtool.errors import DataError
 
@@ -77,7 +81,9 @@ def open_pack(
         Half of the images or more differ in shape from the rest and no crop is set, or in channels; none can be read;
         or the disk is full.
     """
-    place = cache_folder() / "packs" / f"{dataset.pixels_digest[:24]}-{side}-{_frame(crop, resize)}-v{PACK_FORMAT}"
+    # targets are checked by where their images lie
+    seen = f"{side}{zlib.crc32(_places(dataset).tobytes()):08x}" if side == "target" else side
+    place = cache_folder() / "packs" / f"{dataset.pixels_digest[:24]}-{seen}-{_frame(crop, resize)}-v{PACK_FORMAT}"
     if not (place / "pack.json").exists():
         partial = place.with_name(f"{place.name}.{uuid.uuid4().hex[:8]}.partial")
         try:
@@ -114,11 +120,16 @@ def _make(
     pixels: np.memmap | None = None
     shapes: Counter[tuple[int, ...]] = Counter()
     odd = ""
+    places = _places(dataset)
     for done, (row, image) in enumerate(_images(dataset, "" if side == "image" else "target_")):
         if progress is not None:
             progress(done, len(dataset))
         if isinstance(image, str):
             failures[row] = image
+            continue
+        elsewhere = _elsewhere(places[row], image) if side == "target" else ""
+        if elsewhere:
+            failures[row] = elsewhere
             continue
         have = (image.data.shape[0], crop or image.data.shape[1], crop or image.data.shape[2])
         shape = shape or have
@@ -174,7 +185,13 @@ def _images(dataset: Dataset, prefix: str) -> Iterator[tuple[int, Image | str]]:
         for row in rows:
             by_plane.setdefault(int(wanted[row]), []).append(int(row))
         try:
-            for image in planes(dataset.root / path):
+            of_file = planes(dataset.root / path)
+            if prefix and f"{prefix}plane" not in dataset:
+                first = list(islice(of_file, 2))
+                if len(first) > 1:
+                    raise DataError(f"{path} holds several planes, and none is named; add the column '{prefix}plane'.")
+                of_file = iter(first)
+            for image in of_file:
                 for row in by_plane.pop(image.plane, ()):
                     yield row, image
         except DataError as error:
@@ -183,6 +200,23 @@ def _images(dataset: Dataset, prefix: str) -> Iterator[tuple[int, Image | str]]:
             problem = f"{path} has no such plane."
         for row in (row for left in by_plane.values() for row in left):
             yield row, problem
+
+
+def _places(dataset: Dataset) -> np.ndarray:
+    """Return where the images lie, ``(N, 2)`` degrees; NaN where that is not known."""
+    if "ra_deg" not in dataset or "dec_deg" not in dataset:
+        return np.full((len(dataset), 2), np.nan)
+    return np.stack([dataset.numbers(name) for name in ("ra_deg", "dec_deg")], axis=1)
+
+
+def _elsewhere(place: np.ndarray, target: Image) -> str:
+    """Say where a target shows another sky than its image; empty where it does not, or nobody can tell."""
+    if np.isnan(place).any() or not target.pixel_arcsec or target.centre is None:
+        return ""
+    away = separation_arcmin(float(place[0]), float(place[1]), *target.centre)
+    if away <= math.hypot(*target.data.shape[-2:]) / 2 * target.pixel_arcsec / 60:
+        return ""
+    return f"{target.path} shows another sky than its image: its centre is {away:.3g} arcmin away; pair it rightly."
 
 
 def _differs(image: Image, shape: tuple[int, ...]) -> str:

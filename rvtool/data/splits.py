@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from rvtool.errors import ConfigError
@@ -141,3 +143,11 @@ def split_by_fold(
     split[test] = "test"
     split[rest] = split_by_group(groups[rest], None if labels is None else labels[rest], fractions, seed)
     return split
+
+
+def separation_arcmin(ra_deg: float, dec_deg: float, other_ra_deg: float, other_dec_deg: float) -> float:
+    """Return the angle between two places, arcmin (haversine: exact for small angles)."""
+    dec, other_dec = math.radians(dec_deg), math.radians(other_dec_deg)
+    across = math.sin(math.radians(other_ra_deg - ra_deg) / 2) ** 2
+    square = math.sin((other_dec - dec) / 2) ** 2 + math.cos(dec) * math.cos(other_dec) * across
+    return 60 * math.degrees(2 * math.asin(min(1.0, math.sqrt(square))))

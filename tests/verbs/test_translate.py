@@ -16,6 +16,7 @@ from astropy.wcs import WCS, Sip
 from rich.console import Console
 from safetensors.torch import load_file
 
+from rvtool.data.batches import prepare
 from rvtool.data.dataset import open_dataset
 from rvtool.data.fits import planes
 from rvtool.data.grid import finer
@@ -290,6 +291,22 @@ def test_pairs_that_do_not_fit_are_told(pairs, tmp_path):
         train.run(settings(pairs, tmp_path / "run", model="pix2pix", config={}), QUIET)
     with pytest.raises(DataError, match="no targets"):
         train.run(settings(pairs.parent / "sky", tmp_path / "run"), QUIET)
+
+
+def test_a_target_of_another_sky_or_of_several_planes_is_left_out(field, tmp_path):
+    with fits.open(field) as hdus:
+        image, header = np.nan_to_num(hdus[0].data[:32, :32]), hdus[0].header
+        for name in ("a", "b", "c", "d"):
+            fits.writeto(tmp_path / f"{name}.fits", image, header)
+            fits.writeto(tmp_path / f"{name}-target.fits", image if name != "c" else np.stack([image] * 3), header)
+        header["CRVAL2"] += 1
+        fits.writeto(tmp_path / "b-target.fits", image, header, overwrite=True)
+    rows = "".join(f"{name}.fits,{name}-target.fits\n" for name in ("a", "b", "c", "d"))
+    (tmp_path / "labels.csv").write_text("image,target\n" + rows)
+    failures = prepare(open_dataset(tmp_path), label_column=None).target.failures
+    assert set(failures) == {1, 2}
+    assert "b-target.fits shows another sky than its image: its centre is 60 arcmin away" in failures[1]
+    assert "add the column 'target_plane'" in failures[2]
 
 
 def test_optimisers_move_their_own_part_only(pairs, tmp_path, monkeypatch):

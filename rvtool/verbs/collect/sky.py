@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,14 +18,6 @@ from rvtool.services.replies import FITS_START
 
 if TYPE_CHECKING:
     from mocpy import MOC
-
-
-def separation_arcmin(ra_deg: float, dec_deg: float, other_ra_deg: float, other_dec_deg: float) -> float:
-    """Return the angle between two places, arcmin (haversine: exact for small angles)."""
-    dec, other_dec = math.radians(dec_deg), math.radians(other_dec_deg)
-    across = math.sin(math.radians(other_ra_deg - ra_deg) / 2) ** 2
-    square = math.sin((other_dec - dec) / 2) ** 2 + math.cos(dec) * math.cos(other_dec) * across
-    return 60 * math.degrees(2 * math.asin(min(1.0, math.sqrt(square))))
 
 
 def read_moc(body: bytes) -> MOC:

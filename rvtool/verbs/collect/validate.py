@@ -9,11 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from rvtool.data.fits import PICTURE_SUFFIXES
+from rvtool.data.splits import separation_arcmin
 from rvtool.errors import DataError
 from rvtool.kinds import Beam
 from rvtool.verbs.collect.pixels import read_pixels
 from rvtool.verbs.collect.place import Place, place_of
-from rvtool.verbs.collect.sky import separation_arcmin
 
 SCALE_TOLERANCE = 0.01
 SIZE_TOLERANCE_PX = 1
