@@ -159,7 +159,8 @@ class Model(LightningModule):
         if batch_index + 1 - first < group and not self.trainer.is_last_batch:
             return
         if self.clip > 0:
-            self.clip_gradients(optimizer, gradient_clip_val=self.clip, gradient_clip_algorithm="norm")
+            # Lightning's own refuses optimisers that are one kernel, which may be clipped unless gradients are scaled
+            nn.utils.clip_grad_norm_([p for g in optimizer.param_groups for p in g["params"]], self.clip)
         optimizer.step()
         optimizer.zero_grad()
 

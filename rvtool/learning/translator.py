@@ -110,7 +110,8 @@ class Translator(Model):
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         """Make Adam for the generator and for the critic."""
         config = self.config
-        fused = not self.clip  # quicker, but it undoes the scale of 16-bit gradients itself, after they were clipped
+        # quicker, but it would undo the scale of 16-bit gradients itself, after they were clipped
+        fused = getattr(self._trainer, "precision", "") != "16-mixed"
         return [
             torch.optim.Adam(module.parameters(), lr=rate, betas=(config.beta1, 0.999), fused=fused)
             for module, rate in (
