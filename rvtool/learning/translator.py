@@ -79,6 +79,11 @@ class Translator(Model):
             )
 
     @property
+    def backbone(self) -> list[nn.Module]:
+        """All of the generator: a network that learnt on simulated pairs goes on with real ones."""
+        return list(self.generator.children())
+
+    @property
     def target(self) -> Side:
         """The side that is made."""
         assert self.data.target is not None

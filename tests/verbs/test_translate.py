@@ -293,6 +293,15 @@ def test_pairs_that_do_not_fit_are_told(pairs, tmp_path):
         train.run(settings(pairs.parent / "sky", tmp_path / "run"), QUIET)
 
 
+def test_a_translator_goes_on_from_another(run, pairs, tmp_path):
+    told = StringIO()
+    begun = settings(pairs, tmp_path / "run", epochs=1, from_=str(run), config=SRGAN | {"learning_rate": 1e-9})
+    train.run(begun, Console(file=told, width=200))
+    assert "begins with 100.0% of the backbone's weights" in told.getvalue()
+    before, after = (load_run(path).model.generator.state_dict() for path in (run, tmp_path / "run"))
+    assert all(torch.allclose(before[name], after[name], atol=1e-5) for name in before)
+
+
 def test_a_target_of_another_sky_or_of_several_planes_is_left_out(field, tmp_path):
     with fits.open(field) as hdus:
         image, header = np.nan_to_num(hdus[0].data[:32, :32]), hdus[0].header
