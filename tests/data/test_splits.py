@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rvtool.data.dataset import open_dataset
-from rvtool.data.splits import parse_fractions, sky_groups, split_by_fold, split_by_group
+from rvtool.data.splits import parse_fractions, separation_arcmin, sky_groups, split_by_fold, split_by_group
 from rvtool.errors import ConfigError
 
 
@@ -92,3 +92,11 @@ def test_no_group_of_the_four_class_pool_is_in_two_parts(shared):
         assert not leaks(split)
     # by image instead of by group, as the pool's own folds are, it leaks
     assert leaks(np.where(dataset.words("fold") == "0", "test", "train"))
+
+
+def test_separations():
+    assert separation_arcmin(0, 0, 1, 0) == pytest.approx(60)
+    assert separation_arcmin(359.9, 60, 0.1, 60) == pytest.approx(6, rel=1e-5)  # over the wrap, cos 60 = 1/2
+    assert separation_arcmin(10, 90, 200, 89) == pytest.approx(60)
+    assert separation_arcmin(10, 45, 10, 45 + 0.01 * (1 / 3600)) == pytest.approx(0.01 / 60, rel=1e-5)
+    assert separation_arcmin(0, 0, 180, 0) == pytest.approx(180 * 60)

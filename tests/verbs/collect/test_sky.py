@@ -9,17 +9,9 @@ import pytest
 
 from rvtool.errors import DataError
 from rvtool.kinds import Box
-from rvtool.verbs.collect.sky import covered, deduplicate, read_moc, separation_arcmin
+from rvtool.verbs.collect.sky import covered, deduplicate, read_moc
 
 ARCSEC = 1 / 3600
-
-
-def test_separations():
-    assert separation_arcmin(0, 0, 1, 0) == pytest.approx(60)
-    assert separation_arcmin(359.9, 60, 0.1, 60) == pytest.approx(6, rel=1e-5)  # over the wrap, cos 60 = 1/2
-    assert separation_arcmin(10, 90, 200, 89) == pytest.approx(60)
-    assert separation_arcmin(10, 45, 10, 45 + 0.01 * ARCSEC) == pytest.approx(0.01 / 60, rel=1e-5)
-    assert separation_arcmin(0, 0, 180, 0) == pytest.approx(180 * 60)
 
 
 def test_boxes():
