@@ -137,6 +137,15 @@ class Dataset:
         return int(self.table[column][row].as_py() or 0) if column in self else 0
 
     @cached_property
+    def places_digest(self) -> str:
+        """A hash of where the images lie on the sky."""
+        digest = hashlib.sha256()
+        for name in ("ra_deg", "dec_deg"):
+            if name in self:
+                _hash_column(digest, name, self.table[name])
+        return digest.hexdigest()
+
+    @cached_property
     def pixels_digest(self) -> str:
         """A hash of which images these are: of the files' sizes and times where no hash of their content is known."""
         digest = hashlib.sha256()

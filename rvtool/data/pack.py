@@ -8,7 +8,6 @@ import math
 import os
 import shutil
 import uuid
-import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -82,7 +81,7 @@ def open_pack(
         or the disk is full.
     """
     # targets are checked by where their images lie
-    seen = f"{side}{zlib.crc32(_places(dataset).tobytes()):08x}" if side == "target" else side
+    seen = f"{side}-{dataset.places_digest[:8]}" if side == "target" else side
     place = cache_folder() / "packs" / f"{dataset.pixels_digest[:24]}-{seen}-{_frame(crop, resize)}-v{PACK_FORMAT}"
     if not (place / "pack.json").exists():
         partial = place.with_name(f"{place.name}.{uuid.uuid4().hex[:8]}.partial")
@@ -120,14 +119,14 @@ def _make(
     pixels: np.memmap | None = None
     shapes: Counter[tuple[int, ...]] = Counter()
     odd = ""
-    places = _places(dataset)
+    places = _places(dataset) if side == "target" else None
     for done, (row, image) in enumerate(_images(dataset, "" if side == "image" else "target_")):
         if progress is not None:
             progress(done, len(dataset))
         if isinstance(image, str):
             failures[row] = image
             continue
-        elsewhere = _elsewhere(places[row], image) if side == "target" else ""
+        elsewhere = _elsewhere(places[row], image) if places is not None else ""
         if elsewhere:
             failures[row] = elsewhere
             continue

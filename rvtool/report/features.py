@@ -8,6 +8,7 @@ Bińkowski et al. (2018), arXiv:1801.01401, eq. 4 (KID). Heusel et al. (2017), a
 from __future__ import annotations
 
 import numpy as np
+from scipy.spatial.distance import pdist
 
 from rvtool.errors import DataError
 
@@ -70,7 +71,7 @@ def apart(made: np.ndarray, true: np.ndarray) -> np.ndarray:
     DataError
         There are fewer than two truths, or all are the same.
     """
-    distances = np.linalg.norm(true[:, None] - true[None], axis=2)[np.triu_indices(len(true), 1)]
+    distances = pdist(true)
     usual = float(np.median(distances)) if distances.size else 0.0
     if usual == 0:
         raise DataError("The truths do not differ in their features, so that no distance can be told; judge more.")

@@ -50,6 +50,7 @@ def test_deconvolution_finds_what_was_injected_and_nothing_finds_nothing(sky, mo
     monkeypatch.setattr(injected, "_ask", lambda one, inputs, size: iter([np.zeros_like(one.truth.pixels)]))
     nothing = injected.judge(sky, 8, 100, 0)
     assert nothing["sources"] == found["sources"]
+    assert nothing["peak"]["median"] == 0
     assert (nothing["completeness"]["value"], nothing["found"]) == (0, 0)
 
 

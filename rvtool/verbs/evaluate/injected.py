@@ -19,7 +19,7 @@ from rvtool.data.beams import covariance, per
 from rvtool.data.stretch import measure
 from rvtool.errors import DataError
 from rvtool.report import detections
-from rvtool.report.detections import Sought, Sources
+from rvtool.report.detections import Sources
 from rvtool.verbs.evaluate.degradation import Degradation, brightness_ratio, plane_statistics
 
 if TYPE_CHECKING:
@@ -37,8 +37,9 @@ def judge(one: Made, batch_size: int, bootstrap: int, seed: int) -> dict[str, An
     Returns
     -------
     As `rvtool.report.detections.judge`, a source counting as found within half a beam of the input; and ``peak``, the
-    median of (brightest pixel there / the same of the truth) of sources of 7 sigma and more, with ``p16`` and ``p84``.
-    None where the sides differ in unit, a beam is not known or no image has room.
+    median of (brightest pixel there / the same of the truth) of sources of 7 sigma and more, with ``p16`` and ``p84``;
+    all three None where there are no such sources. None where the sides differ in unit, a beam is not known or no image
+    has room.
     """
     truth, image = one.truth, one.image
     try:
@@ -68,25 +69,20 @@ def judge(one: Made, batch_size: int, bootstrap: int, seed: int) -> dict[str, An
         return None
     sources = Sources(*(np.array(column) for column in zip(*planted, strict=True)))
     outputs = np.concatenate([made[:, 0] for made in _ask(one, inputs, batch_size)])
-    background = truth.background[:, 0]
     # whatever else the truth shows is there too, but nobody need find it
     levels = (detections.ISLAND_SIGMA, detections.SOURCE_SIGMA)  # an island of the lower may hold several
-    shown = [detections.find(planes, background, level) for level in levels]
+    shown = [detections.find(planes, truth.background[:, 0], level) for level in levels]
     shown = [one._replace(snr=np.zeros(len(one.snr))) for one in shown]
     both = Sources(*(np.concatenate(columns) for columns in zip(sources, *shown, strict=True)))
-    sought = replace(_sought(one, planes, background, beam_px), injected=both)
+    sought = replace(truth.sought(injected=both), planes=planes, beam_px=beam_px)
     found = detections.judge(sought, outputs, bootstrap, seed)
     bright = sources.only(sources.snr >= detections.LEAST_SIGMA)
     peaks = [
         _brightest(outputs, *source, beam_px) / _brightest(planes, *source, beam_px)
         for source in zip(bright.plane, bright.row, bright.column, strict=True)
     ]
-    p16, median, p84 = np.percentile(peaks, [16, 50, 84]) if peaks else (np.nan,) * 3
-    return found | {"peak": {"median": float(median), "p16": float(p16), "p84": float(p84)}}
-
-
-def _sought(one: Made, planes: np.ndarray, background: np.ndarray, beam_px: float) -> Sought:
-    return Sought(planes, background, one.truth.members, beam_px, one.truth.beam_area_px)
+    p16, median, p84 = map(float, np.percentile(peaks, [16, 50, 84])) if peaks else (None,) * 3
+    return found | {"peak": {"median": median, "p16": p16, "p84": p84}}
 
 
 def _free(plane: np.ndarray, beam_px: float, draw: np.random.Generator) -> Iterator[tuple[float, float]]:

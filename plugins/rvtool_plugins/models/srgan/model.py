@@ -178,7 +178,7 @@ class SRGAN(Translator):
         super().__init__(config, data, losses)
         if self.factor not in FACTORS:
             raise ConfigError(
-                f"srgan doubles the resolution step by step, and these targets are finer by {self.factor}; "
+                f"srgan makes images 2, 4 or 8 times as fine, and these targets are finer by {self.factor}; "
                 "use pairs of 2, 4 or 8."
             )
         self.generator = Upsampler(data.image.channels, self.target.channels, self.factor, config)
