@@ -270,7 +270,7 @@ class Prepare:
     """Turns a raw batch on the device into what a model sees: mask, augmentation in physical units, stretch.
 
     What the stretch of a target takes from each image is taken from the image beside it, for where a model is asked
-    later there is no target: with ``scale="image"`` the height of its peak above what counts as 0, else nothing. A
+    later there is no target: with ``scale="image"`` the height of its peak above what counts as 0, with ``"noise"`` its noise, else nothing. A
     target's background is never taken off, so that 0 stays 0: that of the image is one of another beam.
     """
 
@@ -311,7 +311,7 @@ class Prepare:
         if self.target is not None:
             noise, height = batch["image_statistics"][:, 1], self.image.height(batch["image_statistics"])
             taken = torch.stack([0 * noise, noise, height], dim=1)
-            batch["target_statistics"] = taken if self.target.settings.scale == "image" else 0 * taken
+            batch["target_statistics"] = 0 * taken if self.target.settings.scale == "train" else taken
         for side, mask, stretch in (("image", "mask", self.image), ("target", "target_mask", self.target)):
             if side in batch and stretch is not None:
                 stretched = stretch.apply(batch[side], batch[f"{side}_statistics"])

@@ -40,8 +40,10 @@ class Stretch(Config):
     softening: float = Field(
         0.1, gt=0, description="Brightness, as a fraction of the scale, where asinh turns from linear to logarithmic."
     )
-    scale: Literal["image", "train"] = Field(
-        "train", description="What brightness becomes 1: each image's own peak, or one constant of the training split."
+    scale: Literal["image", "train", "noise"] = Field(
+        "train",
+        description="What brightness becomes 1: each image's own peak, one constant of the training split, or each "
+        "image's own noise.",
     )
 
 
@@ -53,7 +55,7 @@ class FittedStretch:
     ----------
     constant
         The brightness that becomes 1 where `settings.scale` is ``"train"``: the median of the training images' peaks
-        above background, in the image's unit.
+        above background, in the image's unit. Where it is ``"noise"``, their median noise, for images that have none.
     """
 
     settings: Stretch
@@ -123,9 +125,11 @@ class FittedStretch:
         background, noise, height = (
             value[:, None, None, None] for value in (self._zero(statistics), statistics[:, 1], self.height(statistics))
         )
-        scale = height if self.settings.scale == "image" else torch.full_like(height, self.constant)
-        if self.settings.scale == "image" and self.settings.clip_to == "level":
-            scale = scale - self.settings.clip_sigma * noise
+        scale = torch.full_like(height, self.constant)
+        if self.settings.scale == "image":
+            scale = height - self.settings.clip_sigma * noise if self.settings.clip_to == "level" else height
+        elif self.settings.scale == "noise":
+            scale = torch.where(noise > 0, noise, scale)
         return background, noise, torch.where(scale > 0, scale, torch.ones_like(scale))
 
     def save(self, path: Path) -> None:
@@ -142,7 +146,21 @@ class FittedStretch:
 
 
 def fit(settings: Stretch, statistics: np.ndarray) -> FittedStretch:
-    """Measure a stretch on the training images' statistics, ``(N, 3)``."""
+    """Measure a stretch on the training images' statistics, ``(N, 3)``.
+
+    Raises
+    ------
+    DataError
+        The noise is to be the scale, and most images have none.
+    """
+    if settings.scale == "noise":
+        noise = np.asarray(statistics)[:, 1]
+        if np.median(noise) <= 0:
+            raise DataError(
+                "Most of these images have no noise to measure (their background is clipped or flat), so it cannot be "
+                "their scale; use --scale image."
+            )
+        return FittedStretch(settings, float(np.median(noise)))
     heights = FittedStretch(settings, 1.0).height(torch.from_numpy(np.asarray(statistics))).numpy()
     positive = heights[heights > 0]
     return FittedStretch(settings, float(np.median(positive)) if positive.size else 1.0)

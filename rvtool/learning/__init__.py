@@ -8,10 +8,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from rvtool.learning.autoencoder import Autoencoder as Autoencoder
     from rvtool.learning.borrowed import borrow_network as borrow_network
     from rvtool.learning.classifier import Classifier as Classifier
     from rvtool.learning.config import AdversarialConfig as AdversarialConfig
     from rvtool.learning.config import ModelConfig as ModelConfig
+    from rvtool.learning.config import VariationalConfig as VariationalConfig
     from rvtool.learning.ema import EMA as EMA
     from rvtool.learning.losses import Losses as Losses
     from rvtool.learning.losses import compose as compose
@@ -24,10 +26,12 @@ if TYPE_CHECKING:
     from rvtool.learning.schedule import Schedule as Schedule
     from rvtool.learning.thaw import Thaw as Thaw
     from rvtool.learning.translator import Translator as Translator
+    from rvtool.learning.variational import Variational as Variational
 
 __all__ = [
     "EMA",
     "AdversarialConfig",
+    "Autoencoder",
     "Classifier",
     "Losses",
     "Model",
@@ -38,6 +42,8 @@ __all__ = [
     "Schedule",
     "Thaw",
     "Translator",
+    "Variational",
+    "VariationalConfig",
     "borrow_network",
     "compose",
     "for_task",
@@ -46,6 +52,7 @@ __all__ = [
 
 _HOMES = {
     "AdversarialConfig": "rvtool.learning.config",
+    "Autoencoder": "rvtool.learning.autoencoder",
     "Classifier": "rvtool.learning.classifier",
     "EMA": "rvtool.learning.ema",
     "Losses": "rvtool.learning.losses",
@@ -57,6 +64,8 @@ _HOMES = {
     "Schedule": "rvtool.learning.schedule",
     "Thaw": "rvtool.learning.thaw",
     "Translator": "rvtool.learning.translator",
+    "Variational": "rvtool.learning.variational",
+    "VariationalConfig": "rvtool.learning.config",
     "borrow_network": "rvtool.learning.borrowed",
     "compose": "rvtool.learning.losses",
     "for_task": "rvtool.learning.regressor",

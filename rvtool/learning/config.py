@@ -14,6 +14,18 @@ class ModelConfig(Config):
     weight_decay: float = Field(0.01, ge=0, description="Decoupled weight decay of matrices and kernels.")
 
 
+class VariationalConfig(ModelConfig):
+    """What the settings of a variational autoencoder are derived from."""
+
+    beta: float = Field(1.0, ge=0, description="Weight of the divergence from the prior (1: the evidence bound).")
+    sigma: float = Field(
+        0.0, ge=0, description="Deviation of the likelihood that is trained with, in stretched units (0: learnt)."
+    )
+    step: float = Field(
+        3.0, gt=0, description="Step to which latents are rounded as codes, in deviations of their posterior."
+    )
+
+
 class AdversarialConfig(ModelConfig):
     """What the settings of a generator and its critic are derived from."""
 

@@ -9,19 +9,14 @@ from torch import Tensor, nn
 
 from rvtool.errors import ConfigError, DataError
 from rvtool.kinds import Batch, LossContext, Side
+from rvtool.learning.critic import Judged, answers, critic_loss
 from rvtool.learning.model import Model
+from rvtool.learning.physical import FARTHEST, mean_psnr
 
 if TYPE_CHECKING:
     from rvtool.kinds import DataInfo
     from rvtool.learning.config import AdversarialConfig
     from rvtool.learning.losses import Losses, Part
-
-FARTHEST = 10.0
-"""Where what is made is cut before it is brought to its unit: a curve undone grows as an exponential."""
-
-Judged = list[list[Tensor]]
-"""What a critic made of images: for each of its scales what each layer made, the last of which are its answers."""
-
 
 class Translator(Model):
     """Makes the target ``(B, C', H', W')`` of an image ``(B, C, H, W)``: a subclass builds `generator` and `critic`.
@@ -174,7 +169,7 @@ class Translator(Model):
 
     def _near(self, batch: Batch, made: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the losses that compare with the truth, and each by name."""
-        context = LossContext(batch, self._physical(batch, made))
+        context = LossContext(batch, self.physical(batch, made))
         total = made.new_zeros(())
         found: dict[str, Tensor] = {}
         for role in ("reconstruction", "perceptual"):
@@ -182,7 +177,7 @@ class Translator(Model):
             total, found = total + loss, {**found, **parts}
         return total, found
 
-    def _physical(self, batch: Batch, made: Tensor) -> Batch | None:
+    def physical(self, batch: Batch, made: Tensor) -> Batch | None:
         """Return what is made, the truth and the image in their physical units; None where that cannot be had."""
         prepare = self.prepare
         if prepare is None or prepare.target is None or not prepare.target.invertible:
@@ -195,23 +190,11 @@ class Translator(Model):
 
     def _critic_loss(self, batch: Batch, made: Tensor) -> Tensor:
         """Return what the critic learns from: true targets and made ones beside the images that they belong to."""
-        image, target = batch["image"], batch["target"]
-        real, fake = (_answers(self.critic(image, picture)) for picture in (target, made))
-        total = made.new_zeros(())
-        told: dict[str, Tensor] = {}
-        for part in self._judging:
-            loss = part.loss.discriminator(real, fake)  # type: ignore[operator]
-            if hasattr(part.loss, "penalty"):
-                penalty = part.loss.penalty(lambda seen: _answers(self.critic(image, seen)), target, made)  # type: ignore[operator]
-                told["gradient-penalty"] = penalty.detach()
-                loss = loss + penalty
-            total = total + loss  # what its weight is for the generator is no matter of the critic's
-        with torch.no_grad():  # 0.5: it cannot tell them apart; 1: it always can
-            wins = [(one > other).float().mean() for one, other in zip(real, fake, strict=True)]
-            told["critic-accuracy"] = torch.stack(wins).mean()
-            told["critic-real"] = torch.stack([one.float().mean() for one in real]).mean()
-            told["critic-fake"] = torch.stack([one.float().mean() for one in fake]).mean()
-        self._tell({"critic-loss": total.detach(), **told})
+        image = batch["image"]
+        total, told = critic_loss(
+            self._judging, lambda picture: self.critic(image, picture), batch["target"], made
+        )
+        self._tell(told)
         return total
 
     def _passing(self, batch: Batch, made: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
@@ -225,7 +208,7 @@ class Translator(Model):
         total = made.new_zeros(())
         found: dict[str, Tensor] = {}
         for part in self.losses.of("adversarial"):
-            value = part.loss.generator(_answers(fake), _answers(real))  # type: ignore[operator]
+            value = part.loss.generator(answers(fake), answers(real))  # type: ignore[operator]
             total, found[part.name] = total + part.weight * value, value.detach()
         layers = [[scale[:-1] for scale in judged] for judged in (fake, real)]
         for part in self.losses.of("features"):
@@ -235,17 +218,10 @@ class Translator(Model):
 
     def _psnr(self, batch: Batch, made: Tensor) -> Tensor:
         """Return the mean peak signal-to-noise ratio, dB, of the physical images, each with its own peak as range."""
-        physical = self._physical(batch, made) or {"prediction": made, "target": batch["target"]}
-        known = batch.get("target_mask", torch.ones_like(made, dtype=torch.bool)).expand_as(made)
-        wrong = ((physical["prediction"] - physical["target"]).float() ** 2 * known).flatten(1).sum(1)
-        peak = physical["target"].float().flatten(1).amax(1).clamp_min(1e-30)
-        error = (wrong / known.flatten(1).sum(1).clamp_min(1)).clamp_min(1e-30)
-        return (20 * peak.log10() - 10 * error.log10()).mean()
+        physical = self.physical(batch, made) or {"prediction": made, "target": batch["target"]}
+        known = batch.get("target_mask", torch.ones_like(made[:, :1], dtype=torch.bool))
+        return mean_psnr(physical["prediction"], physical["target"], known)
 
     def _tell(self, values: dict[str, Tensor]) -> None:
         for name, value in values.items():
             self.log(f"train/{name}", value, on_step=True, on_epoch=False)
-
-
-def _answers(judged: Judged) -> list[Tensor]:
-    return [scale[-1] for scale in judged]

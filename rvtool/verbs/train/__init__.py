@@ -80,8 +80,8 @@ class Settings(Config):
     stretch: Literal["linear", "sqrt", "asinh"] | None = Field(
         None, description="Curve from brightness to the model's input. Default: the model's."
     )
-    scale: Literal["image", "train"] | None = Field(
-        None, description="What becomes 1: each image's peak, or the training split's. Default: the model's."
+    scale: Literal["image", "train", "noise"] | None = Field(
+        None, description="What becomes 1: each image's peak or noise, or the training split's. Default: the model's."
     )
     softening: float | None = Field(
         None, gt=0, description="Part of the scale where asinh turns logarithmic. Default: the model's."

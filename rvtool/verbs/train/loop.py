@@ -20,14 +20,15 @@ from rich.console import Console
 from rvtool import plugins
 from rvtool.data.batches import Batches
 from rvtool.errors import ConfigError, DataError
-from rvtool.learning import EMA, Model, Randomness, Schedule, Thaw, for_task
+from rvtool.learning import EMA, Autoencoder, Model, Randomness, Schedule, Thaw, for_task
 from rvtool.runs.run import build_model, load_run
 from rvtool.verbs.train import Settings, record
 from rvtool.verbs.train.answers import keep_answers
 from rvtool.verbs.train.callbacks import ADVICE, Diverged, EvenGroups, Journal, Keeper, Referee, StopAtStep
 from rvtool.verbs.train.display import Display
 from rvtool.verbs.train.material import make_batches
-from rvtool.verbs.train.pictures import Pictures
+from rvtool.verbs.train.pictures import MAKERS, Pictures
+from rvtool.verbs.train.settle import keep_settled
 from rvtool.verbs.train.transfer import begin_from
 
 TASKS = {None: "", "classify": "classification", "regress": "regression"}
@@ -131,6 +132,8 @@ class _Training:
             )  # its weights are there; a kill from here on loses nothing that resuming does not bring
             if model.task in ("classification", "regression"):
                 keep_answers(path, batches.material, model.device, settings.batch_size, settings.seed)
+            elif isinstance(model, Autoencoder):
+                keep_settled(path, batches.material, model.device, settings.batch_size, settings.seed)
             self._finish("complete")
         told = record.outcome(path, self.notes)
         self.console.print(f"best {told['headline']}", highlight=False)
@@ -140,7 +143,7 @@ class _Training:
     def _trainer(self, model: Model, epochs: int, steps: int, display: Display) -> lightning.Trainer:
         settings, path = self.settings, self.path
         draws = settings.sample_every and (
-            model.task == "translation" or (model.data.classes and hasattr(model, "predict"))
+            model.task in MAKERS or (model.data.classes and hasattr(model, "predict"))
         )
         journal = Journal(path / "metrics.csv", display, settings.log_every)
         callbacks: list[Any] = [
@@ -152,7 +155,7 @@ class _Training:
             *([EvenGroups(settings.accumulate)] if settings.accumulate > 1 else []),
             *([Pictures(path / "samples", settings.sample_every, model.data.classes)] if draws else []),
             journal,
-            *([Referee(journal, display)] if model.task == "translation" else []),
+            *([Referee(journal, display)] if model.task in MAKERS else []),
             self.keeper,
             *self.watching,
         ]

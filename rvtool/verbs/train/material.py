@@ -51,10 +51,10 @@ def _target_stretch(stretch: Stretch, material: Material) -> FittedStretch:
     assert material.target is not None
     assert material.info.target is not None
     units = [side.unit.lower() for side in (material.info.image, material.info.target)]
-    if stretch.scale == "image" and units[0] != units[1]:
+    if stretch.scale != "train" and units[0] != units[1]:
         raise ConfigError(
-            f"Images are in '{units[0]}' and targets in '{units[1]}', so targets cannot be scaled by the peak of their "
-            "image; use --scale train."
+            f"Images are in '{units[0]}' and targets in '{units[1]}', so targets cannot be scaled by their "
+            "image's peak or noise; use --scale train."
         )
     own = stretch.model_copy(update={"crop": 0, "resize": 0})
     return fit(own, material.target.statistics[material.rows("train")])

@@ -11,6 +11,8 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 SECONDS_A_FRAME = 0.4
 FEW = 6  # rows of four images
+MAKERS = ("translation", "autoencoding")
+"""Tasks of models that make images, and offer them in their physical units (`physical`)."""
 
 
 class Pictures(Callback):
@@ -25,7 +27,7 @@ class Pictures(Callback):
             return  # place: batch and data loader
         path = self.folder / f"epoch-{trainer.current_epoch:04d}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
-        if pl_module.task == "translation":
+        if pl_module.task in MAKERS:
             from rvtool.report import restored
 
             image, truth, output = _in_units(pl_module, {name: value[:FEW] for name, value in batch.items()})
@@ -57,12 +59,9 @@ class Pictures(Callback):
 def _in_units(model: Any, batch: dict[str, torch.Tensor]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return input, truth and output, in physical units where the stretch can be undone; NaN where not known."""
     made = model.predict(batch)
-    image, target = batch["image"], batch["target"]
-    prepare = model.prepare
-    if prepare is not None and prepare.target is not None and prepare.target.invertible:
-        image = prepare.image.invert(image.float(), batch["image_statistics"])
-        target, made = (prepare.restore(side, batch) for side in (target, made))
-    image = torch.where(batch["mask"], image, torch.nan)
-    target = torch.where(batch["target_mask"], target, torch.nan)
-    input_, truth, output = (side.float().cpu().numpy() for side in (image, target, made))
-    return input_, truth, output
+    truth = batch.get("target", batch["image"])
+    units = model.physical(batch, made) or {"image": batch["image"], "target": truth, "prediction": made}
+    image = torch.where(batch["mask"], units["image"], torch.nan)
+    target = torch.where(batch.get("target_mask", batch["mask"]), units["target"], torch.nan)
+    input_, true, output = (side.float().cpu().numpy() for side in (image, target, units["prediction"]))
+    return input_, true, output

@@ -25,7 +25,7 @@ from rvtool.learning import Translator
 if TYPE_CHECKING:
     from rvtool.kinds import DataInfo
     from rvtool.learning import Losses
-    from rvtool.learning.translator import Judged
+    from rvtool.learning.critic import Judged
     from rvtool_plugins.models.pix2pix import Pix2PixConfig
 
 MOST_PADDING = 1.15  # of a side, where the number of levels may be chosen

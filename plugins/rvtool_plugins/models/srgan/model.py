@@ -23,7 +23,7 @@ from rvtool.learning import Translator
 if TYPE_CHECKING:
     from rvtool.kinds import DataInfo
     from rvtool.learning import Losses
-    from rvtool.learning.translator import Judged
+    from rvtool.learning.critic import Judged
     from rvtool_plugins.models.srgan import SRGANConfig
 
 FACTORS = (1, 2, 4, 8)  # of 1 the network restores what it is shown, no finer

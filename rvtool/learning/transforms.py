@@ -1,0 +1,126 @@
+"""From images to maps of latents and back: two small networks that work on any size and cost little a pixel.
+
+Each is the sum of a line, one convolution whose windows overlap, and of a network that adds what is not linear. Before
+anything is learnt the line is the discrete cosine transform of square cells, lowest frequencies first, and the network
+adds nothing: training begins where JPEG stands, and widens and bends it from there.
+
+References
+----------
+Balle et al. 2021, IEEE JSTSP, "Nonlinear transform coding", arXiv:2007.03034. Ahmed, Natarajan & Rao 1974, IEEE Trans.
+Comput. C-23, 90 (the cosine transform). Malvar & Staelin 1989, IEEE TASSP 37, 553 (overlapping windows). Shi et al.
+2016, arXiv:1609.05158 (sub-pixel shuffles).
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class Residual(nn.Module):
+    """x + conv1x1(act(conv3x3(act(x))))."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.around, self.mix = nn.Conv2d(channels, channels, 3, padding=1), nn.Conv2d(channels, channels, 1)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Add to ``(B, C, H, W)`` what is seen around each place."""
+        seen = self.around(functional.leaky_relu(maps, 0.1))
+        added: Tensor = maps + self.mix(functional.leaky_relu(seen, 0.1))
+        return added
+
+
+class Analysis(nn.Module):
+    """``(B, C, H, W) -> (B, D + E, H / cell, W / cell)``; sides are multiples of `cell`, an even number.
+
+    Parameters
+    ----------
+    latents
+        D, the maps of the transform; at most ``C cell^2``.
+    width
+        Channels of the network where a place stands for ``cell / 2`` pixels a side; twice as many at the end.
+    gain
+        What the coefficients of the cosine transform, which is orthonormal, are multiplied by at first.
+    further
+        E, maps that are no coefficients and begin at 0.
+    """
+
+    def __init__(
+        self, channels: int, latents: int, width: int, cell: int, *, blocks: int = 1, gain: float = 1.0, further: int = 0
+    ) -> None:
+        super().__init__()
+        half = cell // 2
+        self.line = nn.Conv2d(channels, latents + further, 2 * cell, cell, half, bias=False)
+        self.net = nn.Sequential(
+            nn.PixelUnshuffle(half),
+            nn.Conv2d(channels * half**2, width, 3, padding=1),
+            *(Residual(width) for _ in range(blocks)),
+            nn.Conv2d(width, 2 * width, 4, 2, 1),
+            *(Residual(2 * width) for _ in range(blocks)),
+            nn.LeakyReLU(0.1),
+            nn.Conv2d(2 * width, latents + further, 1),
+        )
+        with torch.no_grad():
+            self.line.weight.zero_()
+            self.line.weight[:latents] = gain * _cosines(channels, latents, cell)
+        _silence(self.net[-1])
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Return the maps of an image."""
+        maps: Tensor = self.line(image) + self.net(image)
+        return maps
+
+
+class Synthesis(nn.Module):
+    """``(B, D, h, w) -> (B, C, cell h, cell w)``: `Analysis`, backwards."""
+
+    def __init__(
+        self, channels: int, latents: int, width: int, cell: int, *, blocks: int = 1, gain: float = 1.0
+    ) -> None:
+        super().__init__()
+        half = cell // 2
+        self.line = nn.ConvTranspose2d(latents, channels, 2 * cell, cell, half)
+        self.net = nn.Sequential(
+            nn.Conv2d(latents, 2 * width, 3, padding=1),
+            *(Residual(2 * width) for _ in range(blocks)),
+            nn.Conv2d(2 * width, 4 * width, 1),
+            nn.PixelShuffle(2),
+            *(Residual(width) for _ in range(blocks)),
+            nn.LeakyReLU(0.1),
+            nn.Conv2d(width, channels * half**2, 3, padding=1),
+            nn.PixelShuffle(half),
+        )
+        with torch.no_grad():
+            self.line.weight.copy_(_cosines(channels, latents, cell) / gain)
+        nn.init.zeros_(self.line.bias)  # type: ignore[arg-type]
+        _silence(self.net[-2])
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Return the image of maps."""
+        image: Tensor = self.line(maps) + self.net(maps)
+        return image
+
+
+def _silence(layer: nn.Module) -> None:
+    """Let a layer add nothing at first."""
+    assert isinstance(layer, nn.Conv2d)
+    nn.init.zeros_(layer.weight)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+
+
+def _cosines(channels: int, latents: int, cell: int) -> Tensor:
+    """Return the cosine transform's waves of lowest frequency as windows ``(D, C, 2 cell, 2 cell)``, 0 at the rim."""
+    place = (torch.arange(cell) + 0.5) / cell
+    waves = torch.cos(math.pi * torch.arange(cell)[:, None] * place) * math.sqrt(2 / cell)  # (frequency, place)
+    waves[0] /= math.sqrt(2)
+    order = sorted((i * i + j * j, i, j, c) for i in range(cell) for j in range(cell) for c in range(channels))
+    windows = torch.zeros(latents, channels, 2 * cell, 2 * cell)
+    inner = slice(cell // 2, cell // 2 + cell)
+    for number, (_, i, j, channel) in enumerate(order[:latents]):
+        windows[number, channel, inner, inner] = torch.outer(waves[i], waves[j])
+    return windows

@@ -1,0 +1,51 @@
+"""What an autoencoder measures once it is trained, on its training images, kept with its weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import save
+
+from rvtool.data.batches import Material
+from rvtool.data.files import write_bytes
+from rvtool.kinds import Batch
+from rvtool.runs.run import load_run
+
+ENOUGH = 4096  # images, turned ones counted: more hardly change a table of shares
+SYMMETRIES = 8
+
+
+def keep_settled(path: Path, material: Material, device: torch.device, batch_size: int, seed: int) -> None:
+    """Let a finished autoencoder measure the prior of its codes, and write that beside its weights.
+
+    Few images are shown in all turns and mirror images, since the sky has no upright.
+    """
+    run = load_run(path)
+    model = run.model.to(device)
+    rows = material.rows("train")
+    if len(rows) > ENOUGH:
+        rows = np.sort(np.random.default_rng(seed).choice(rows, ENOUGH, replace=False))
+    symmetries = min(SYMMETRIES, max(1, ENOUGH // len(rows))) if run.data.image.axes == "sky" else 1
+
+    def batches() -> Iterator[Batch]:
+        for batch in run.prepare.batches(material, rows, batch_size, device):
+            for number in range(symmetries):
+                yield {name: _turned(value, number) for name, value in batch.items()}
+
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model.settle(batches)
+    write_bytes(
+        path / "model.safetensors", save({k: v.cpu().contiguous().clone() for k, v in model.state_dict().items()})
+    )
+
+
+def _turned(value: torch.Tensor, number: int) -> torch.Tensor:
+    """Return images in one of eight attitudes; what is no image stays."""
+    if value.ndim != 4:
+        return value
+    turned = torch.rot90(value, number % 4, (2, 3))
+    return turned.flip(3) if number >= 4 else turned
