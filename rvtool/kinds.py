@@ -420,6 +420,10 @@ class Codec(Protocol):
     nothing but its arguments and, where there is one, the trained model: all settings are in the bytes. Foreign and
     damaged bytes raise `DataError`.
 
+    A codec on a trained network may declare two things besides. ``exact = False``: the pixels differ from machine to
+    machine by what floats do, and the bound holds on all of them. ``unbounded = True``: `bound` may be infinite, for
+    pixels that only the network vouches for. Its class method ``for_model(sha256)`` builds the codec of a run.
+
     Attributes
     ----------
     model_sha256

@@ -74,9 +74,9 @@ class Prior:
             halves = [np.zeros((CONTEXTS, alphabet)) for _ in range(2)]
             for stack in stacks:
                 contexts = _contexts(stack[some], classes[some])[-1]
-                for half, counts in enumerate(halves):
+                for half in range(2):
                     both = contexts[half::2] * alphabet + stack[number][half::2]
-                    counts += np.bincount(both.ravel(), minlength=counts.size).reshape(counts.shape)
+                    halves[half] += np.bincount(both.ravel(), minlength=CONTEXTS * alphabet).reshape(CONTEXTS, alphabet)
             strength = min(_STRENGTHS, key=lambda asked: _surprise(halves, asked))
             tables[number] = integer_tables(_smoothed(halves[0] + halves[1], strength))
         return cls(classes, tables, open)
@@ -104,7 +104,9 @@ class Prior:
     def encode(self, maps: np.ndarray) -> bytes:
         """Encode maps ``(S, h, w)``."""
         maps = np.array(maps, np.int64)
-        if maps.size and not (np.abs(maps).max() < _MOST if self.open else 0 <= maps.min() <= maps.max() < self.alphabet):
+        if maps.size and not (
+            np.abs(maps).max() < _MOST if self.open else 0 <= maps.min() <= maps.max() < self.alphabet
+        ):
             raise ValueError("a number that the prior does not have")
         buffer = np.zeros(12 * maps.size + 16, np.uint8)
         return buffer[: _code(False, buffer, maps, self._classes, self._tables, self.open)].tobytes()
@@ -244,7 +246,7 @@ def _code(
                 symbols[s, y, x] = symbol
                 if decoding:
                     number = symbol - reach
-                if open and (symbol == 0 or symbol == last):
+                if open and symbol in (0, last):
                     beyond, state = _gamma(decoding, state, buffer, abs(number) - reach)
                     if decoding:
                         number = number - beyond if symbol == 0 else number + beyond

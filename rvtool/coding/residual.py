@@ -4,6 +4,10 @@ The difference of tile and approximation is rounded to steps of twice the bound,
 An approximation that a network computes differs a little from machine to machine; a `margin` that is at least as large
 as that difference is taken off the bound, so that it holds there too.
 
+Where the steps are wider than what is left to code, rounding would take the approximation's side and lose the flux of
+whatever the approximation does not know. A dither, which is added before rounding and taken off again, leaves errors
+that do not depend on the pixels: faint sources keep their flux in the mean, at the price of more bits.
+
 References
 ----------
 Bai et al. 2024, IEEE TPAMI, "Deep lossy plus residual coding for lossless and near-lossless image compression".
@@ -16,13 +20,14 @@ import struct
 import numpy as np
 
 from rvtool.coding.binary import compiled, finish, readable, start
+from rvtool.coding.dither import LEVELS, dither
 from rvtool.coding.mask import decode_mask, encode_mask
 from rvtool.coding.numbers import CONTEXTS, LENGTHS, code_number, folded, unfolded
 from rvtool.coding.raw import pack_bits, unpack_bits, unsigned
 from rvtool.errors import DataError
 
 _MOST = 1 << 36
-_HEAD = "<dIII"
+_HEAD = "<dHIII"
 
 
 @compiled
@@ -49,7 +54,9 @@ def _code(decoding: bool, buffer: np.ndarray, numbers: np.ndarray) -> int:
     return 0 if decoding else finish(state, buffer)
 
 
-def encode_residual(tile: np.ndarray, approximation: np.ndarray, bound: float, margin: float = 0.0) -> bytes:
+def encode_residual(
+    tile: np.ndarray, approximation: np.ndarray, bound: float, margin: float = 0.0, *, seed: int = 0
+) -> bytes:
     """Encode what brings an approximation of float pixels back within a bound.
 
     Parameters
@@ -61,6 +68,8 @@ def encode_residual(tile: np.ndarray, approximation: np.ndarray, bound: float, m
         The largest error of a finite pixel, unit of `tile`; NaN and infinities come back bit by bit.
     margin
         How much the approximation may differ where it is decoded, unit of `tile`.
+    seed
+        Of a subtractive dither, 1 to 65535; 0 rounds without.
 
     Raises
     ------
@@ -75,9 +84,10 @@ def encode_residual(tile: np.ndarray, approximation: np.ndarray, bound: float, m
     with np.errstate(over="ignore", invalid="ignore"):
         steps = np.where(known, (tile.astype(np.float64) - base) / step, 0.0)
         steps = np.where(np.abs(steps) < _MOST, steps, 0.0)
-    number = np.floor(steps + 0.5).astype(np.int64)
+    shake = _shake(seed, tile.shape)
+    number = np.floor(steps + shake + 0.5).astype(np.int64)
     with np.errstate(over="ignore", invalid="ignore"):
-        errors = np.abs(_added(base, number, step, tile.dtype).astype(np.float64) - tile.astype(np.float64))
+        errors = np.abs(_added(base, number - shake, step, tile.dtype).astype(np.float64) - tile.astype(np.float64))
     special = ~(known & (errors <= bound - margin))
     number[special] = 0
     numbers = folded(number)
@@ -85,7 +95,7 @@ def encode_residual(tile: np.ndarray, approximation: np.ndarray, bound: float, m
     coded = buffer[: _code(False, buffer, numbers)].tobytes()
     mask = encode_mask(special) if special.any() else b""
     bits = pack_bits(tile.view(unsigned(tile.dtype))[special])
-    return struct.pack(_HEAD, step, len(mask), len(bits), len(coded)) + mask + bits + coded
+    return struct.pack(_HEAD, step, seed, len(mask), len(bits), len(coded)) + mask + bits + coded
 
 
 def decode_residual(data: bytes, approximation: np.ndarray, dtype: np.dtype) -> np.ndarray:
@@ -103,7 +113,7 @@ def decode_residual(data: bytes, approximation: np.ndarray, dtype: np.dtype) -> 
     """
     head = struct.calcsize(_HEAD)
     try:
-        step, *lengths = struct.unpack_from(_HEAD, data)
+        step, seed, *lengths = struct.unpack_from(_HEAD, data)
         if len(data) != head + sum(lengths) or not 0 < step < np.inf:
             raise ValueError("sections of another length than the bytes")
         mask, bits = data[head : head + lengths[0]], data[head + lengths[0] : head + lengths[0] + lengths[1]]
@@ -116,10 +126,15 @@ def decode_residual(data: bytes, approximation: np.ndarray, dtype: np.dtype) -> 
         raise DataError("The residual of a compressed tile is damaged; fetch or make the file again.") from error
     numbers = np.zeros(shape, np.int64)
     _code(True, readable(data[len(data) - lengths[2] :] if lengths[2] else b""), numbers)
-    pixels = _added(approximation.astype(np.float64), unfolded(numbers), step, dtype)
+    pixels = _added(approximation.astype(np.float64), unfolded(numbers) - _shake(seed, shape), step, dtype)
     if special.any():
         pixels.view(unsigned(dtype))[special] = values
     return pixels
+
+
+def _shake(seed: int, shape: tuple[int, ...]) -> np.ndarray | float:
+    """Return the dither, in steps; exact in binary."""
+    return (dither(seed, shape).astype(np.float64) + 0.5) / LEVELS if seed else 0.0
 
 
 def _added(base: np.ndarray, number: np.ndarray, step: float, dtype: np.dtype) -> np.ndarray:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
 from threading import Lock
-from typing import IO
+from typing import IO, Any, cast
 
 import numpy as np
 
@@ -130,6 +130,20 @@ def _pieces(pixels: np.ndarray) -> Iterator[np.ndarray]:
     return (flat[start : start + _PIECE] for start in range(0, flat.size, _PIECE))
 
 
+def installed_codec(name: str) -> Any:
+    """Return an installed codec with its own defaults.
+
+    Raises
+    ------
+    ConfigError
+        There is none of this name.
+    """
+    from rvtool.plugins import component
+
+    chosen = component("codec", name)
+    return chosen.load()(chosen.configure({}))
+
+
 def codec_named(name: str, model_sha256: str, path: Path) -> Codec:
     """Return the codec that decodes a file.
 
@@ -141,10 +155,15 @@ def codec_named(name: str, model_sha256: str, path: Path) -> Codec:
     from rvtool.plugins import component
 
     try:
-        chosen = component("codec", name)
+        kind = component("codec", name).load()
     except ConfigError as error:
         raise DataError(f"{path} needs the codec '{name}', which no plugin here offers; install it. {error}") from None
-    codec = chosen.load()(chosen.configure({}))
+    if model_sha256 and hasattr(kind, "for_model"):
+        try:
+            return cast("Codec", kind.for_model(model_sha256))
+        except RvtoolError as error:
+            raise DataError(f"{path} was compressed with a trained model. {error}") from None
+    codec = installed_codec(name)
     if not isinstance(codec, Codec):
         raise DataError(f"{path} needs the codec '{name}', and the one of this name here decodes no tiles.")
     if codec.model_sha256 != model_sha256:
@@ -219,7 +238,8 @@ class StoredImage:
             raise DataError(f"{self.path}: tile {number} cannot be decoded ({error}); fetch the file again.") from error
         except Exception as error:  # hostile bytes may lead a plugin anywhere
             raise self._damaged(number) from error
-        if pixels_crc32(pixels) != self.table[number]["pixels_crc32"]:
+        exact = getattr(self.codec, "exact", True)
+        if exact and pixels_crc32(pixels) != self.table[number]["pixels_crc32"]:
             raise DataError(
                 f"{self.path}: tile {number} decodes to other pixels than it was written from; the file is damaged, "
                 "or this version of the codec is not the one that wrote it."

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Sequence
 from itertools import zip_longest
+from math import inf, nan
 from pathlib import Path
 
 import numpy as np
@@ -27,11 +28,12 @@ Kept = Sequence[StoredUnit | StandardUnit]
 """The HDUs of a source as a compressed file holds them."""
 
 
-def was_compressed(out: Path, source: Path, codec_name: str, bound: ErrorBound | None) -> bool:
+def was_compressed(out: Path, source: Path, codec_name: str, model_sha256: str, bound: ErrorBound | None) -> bool:
     """Tell whether a file is what compressing a source would give.
 
-    It names the source and the codec, holds the source's headers byte for byte and the bound that is asked for, and the
-    source has not been written to since. Pixels are not compared: a batch that goes on must not read all again.
+    It names the source, the codec and the trained model that this has, holds the source's headers byte for byte and the
+    bound that is asked for, and the source has not been written to since. Pixels are not compared: a batch that goes on
+    must not read all again.
     """
     try:
         if out.stat().st_mtime_ns < source.stat().st_mtime_ns:
@@ -41,7 +43,9 @@ def was_compressed(out: Path, source: Path, codec_name: str, bound: ErrorBound |
             made_by, limits = _recorded(stored, out)
             units = with_rest(given) if is_tiled(stored) else given
             headers = [(one.header, one.padding) for one in kept] == [(unit.header, unit.padding) for unit in units]
-            return (name, made_by) == (source.name, codec_name) and headers and _kept_within(limits, units, bound)
+            model = read_long_text(cards_of(stored[0].header), "RVMODEL") if is_tiled(stored) else ""
+            same = (name, made_by, model) == (source.name, codec_name, model_sha256)
+            return same and headers and _kept_within(limits, units, bound)
     except (RvtoolError, OSError):
         return False
 
@@ -110,9 +114,10 @@ def _recorded(stored: Sequence[Unit], path: Path) -> tuple[str, list[tuple[float
     """Return the name of the codec, and for each HDU bound and noise, unit of the image, None for what is no image."""
     if is_tiled(stored):
         facts = json.loads(read_long_text(cards_of(stored[0].header), "RVRECORD"))
-        nothing = float("nan")
         limits = [
-            (one["bound"], nothing if one["sigma"] is None else one["sigma"]) if "bound" in one else None
+            (inf if one["bound"] is None else one["bound"], nan if one["sigma"] is None else one["sigma"])
+            if "bound" in one
+            else None
             for one in facts
         ]
         return stored[0].values["RVCODEC"], limits

@@ -48,9 +48,9 @@ class Plan:
 
     @property
     def facts(self) -> dict[str, float | None]:
-        """Bound and noise in the unit of the image, for the record."""
-        sigma = self.report.sigma
-        return {"bound": self.report.bound, "sigma": None if np.isnan(sigma) else sigma}
+        """Bound and noise in the unit of the image, for the record; None for no bound, and for no noise."""
+        bound, sigma = self.report.bound, self.report.sigma
+        return {"bound": bound if np.isfinite(bound) else None, "sigma": None if np.isnan(sigma) else sigma}
 
 
 @dataclass(frozen=True)

@@ -270,8 +270,9 @@ class Prepare:
     """Turns a raw batch on the device into what a model sees: mask, augmentation in physical units, stretch.
 
     What the stretch of a target takes from each image is taken from the image beside it, for where a model is asked
-    later there is no target: with ``scale="image"`` the height of its peak above what counts as 0, with ``"noise"`` its noise, else nothing. A
-    target's background is never taken off, so that 0 stays 0: that of the image is one of another beam.
+    later there is no target: with ``scale="image"`` the height of its peak above what counts as 0, with ``"noise"`` its
+    noise, else nothing. A target's background is never taken off, so that 0 stays 0: that of the image is one of
+    another beam.
     """
 
     image: FittedStretch

@@ -175,7 +175,8 @@ class Autoencoder(Model):
     def near(self, batch: Batch, made: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the weighted losses that compare with the truth, a mean over pixels, and each by name."""
         context = LossContext(batch, self.physical(batch, made))
-        total, found = made.new_zeros(()), {}
+        total = made.new_zeros(())
+        found: dict[str, Tensor] = {}
         for role in ("reconstruction", "perceptual"):
             loss, parts = self.losses(role, made, truth_of(batch), context)
             total, found = total + loss, {**found, **parts}

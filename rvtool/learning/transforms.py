@@ -50,7 +50,15 @@ class Analysis(nn.Module):
     """
 
     def __init__(
-        self, channels: int, latents: int, width: int, cell: int, *, blocks: int = 1, gain: float = 1.0, further: int = 0
+        self,
+        channels: int,
+        latents: int,
+        width: int,
+        cell: int,
+        *,
+        blocks: int = 1,
+        gain: float = 1.0,
+        further: int = 0,
     ) -> None:
         super().__init__()
         half = cell // 2
@@ -62,16 +70,15 @@ class Analysis(nn.Module):
             nn.Conv2d(width, 2 * width, 4, 2, 1),
             *(Residual(2 * width) for _ in range(blocks)),
             nn.LeakyReLU(0.1),
-            nn.Conv2d(2 * width, latents + further, 1),
         )
+        self.last = _silent(nn.Conv2d(2 * width, latents + further, 1))
         with torch.no_grad():
             self.line.weight.zero_()
             self.line.weight[:latents] = gain * _cosines(channels, latents, cell)
-        _silence(self.net[-1])
 
     def forward(self, image: Tensor) -> Tensor:
         """Return the maps of an image."""
-        maps: Tensor = self.line(image) + self.net(image)
+        maps: Tensor = self.line(image) + self.last(self.net(image))
         return maps
 
 
@@ -91,26 +98,24 @@ class Synthesis(nn.Module):
             nn.PixelShuffle(2),
             *(Residual(width) for _ in range(blocks)),
             nn.LeakyReLU(0.1),
-            nn.Conv2d(width, channels * half**2, 3, padding=1),
-            nn.PixelShuffle(half),
         )
+        self.last = _silent(nn.Conv2d(width, channels * half**2, 3, padding=1))
+        self.shuffle = nn.PixelShuffle(half)
         with torch.no_grad():
             self.line.weight.copy_(_cosines(channels, latents, cell) / gain)
-        nn.init.zeros_(self.line.bias)  # type: ignore[arg-type]
-        _silence(self.net[-2])
+            self.line.bias.zero_()  # type: ignore[union-attr]
 
     def forward(self, maps: Tensor) -> Tensor:
         """Return the image of maps."""
-        image: Tensor = self.line(maps) + self.net(maps)
+        image: Tensor = self.line(maps) + self.shuffle(self.last(self.net(maps)))
         return image
 
 
-def _silence(layer: nn.Module) -> None:
+def _silent(layer: nn.Conv2d) -> nn.Conv2d:
     """Let a layer add nothing at first."""
-    assert isinstance(layer, nn.Conv2d)
-    nn.init.zeros_(layer.weight)
-    if layer.bias is not None:
-        nn.init.zeros_(layer.bias)
+    for parameter in layer.parameters():
+        nn.init.zeros_(parameter)
+    return layer
 
 
 def _cosines(channels: int, latents: int, cell: int) -> Tensor:

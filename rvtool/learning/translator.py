@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from rvtool.errors import ConfigError, DataError
 from rvtool.kinds import Batch, LossContext, Side
-from rvtool.learning.critic import Judged, answers, critic_loss
+from rvtool.learning.critic import answers, critic_loss
 from rvtool.learning.model import Model
 from rvtool.learning.physical import FARTHEST, mean_psnr
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rvtool.kinds import DataInfo
     from rvtool.learning.config import AdversarialConfig
     from rvtool.learning.losses import Losses, Part
+
 
 class Translator(Model):
     """Makes the target ``(B, C', H', W')`` of an image ``(B, C, H, W)``: a subclass builds `generator` and `critic`.
@@ -191,9 +192,7 @@ class Translator(Model):
     def _critic_loss(self, batch: Batch, made: Tensor) -> Tensor:
         """Return what the critic learns from: true targets and made ones beside the images that they belong to."""
         image = batch["image"]
-        total, told = critic_loss(
-            self._judging, lambda picture: self.critic(image, picture), batch["target"], made
-        )
+        total, told = critic_loss(self._judging, lambda picture: self.critic(image, picture), batch["target"], made)
         self._tell(told)
         return total
 

@@ -113,9 +113,7 @@ class Variational(Autoencoder):
         return self.log_sigma.new_tensor(math.log(fixed)) if fixed else self.log_sigma
 
     @torch.no_grad()
-    def sample(
-        self, indices: Tensor, seed: int, device: torch.device, condition: Tensor | None = None
-    ) -> Tensor:
+    def sample(self, indices: Tensor, seed: int, device: torch.device, condition: Tensor | None = None) -> Tensor:
         """Decode latents that are drawn from the prior, a standard normal distribution."""
         height, width = (-(-side // self.cell) for side in (self.data.image.height, self.data.image.width))
         drawn = normal(seed, indices.cpu(), (self.maps, height, width)).to(device)
@@ -140,4 +138,3 @@ def divergence(means: Tensor, log_variances: Tensor) -> Tensor:
     .. [1] Kingma & Welling 2014, arXiv:1312.6114
     """
     return 0.5 * (means.square() + log_variances.exp() - 1 - log_variances)
-

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import hashlib
 import json
 import os
 from dataclasses import asdict, dataclass
@@ -29,6 +30,10 @@ if TYPE_CHECKING:
 
 DEFAULT = Path(__file__).parent / "default"
 """The run of the classifier that comes with rvtool, made by ``examples/default_classifier.toml``."""
+
+
+HASHED = "sha256:"
+"""What the name of a run begins with that is named by its hash."""
 
 
 def runs_folder() -> Path:
@@ -135,6 +140,13 @@ class Run:
                 f"with {self.record.get('model_version', 'another version')}."
             ) from error
         return model.eval()
+
+    @cached_property
+    def sha256(self) -> str:
+        """Hash of all that the answers depend on: the weights, and the stretch of each side."""
+        names = ("model.safetensors", "stretch.json", "target_stretch.json")
+        found = [self.path / name for name in names if (self.path / name).exists()]
+        return hashlib.sha256(b"".join(path.read_bytes() for path in found)).hexdigest()
 
     @cached_property
     def known(self) -> Known:
@@ -259,14 +271,16 @@ def load_run(name: str | Path) -> Run:
     Parameters
     ----------
     name
-        Its folder, ``"latest"`` for the newest in the folder of runs, or ``"default"`` for the classifier that comes
-        with rvtool.
+        Its folder, ``"latest"`` for the newest in the folder of runs, ``"default"`` for the classifier that comes
+        with rvtool, or ``"sha256:HASH"`` for the one in the folder of runs that has this `Run.sha256`.
 
     Raises
     ------
     DataError
         There is no such run, or its record is damaged.
     """
+    if str(name).startswith(HASHED):
+        return _hashed(str(name).removeprefix(HASHED))
     named = {"latest": _latest, "default": lambda: DEFAULT}
     path = named[name]() if isinstance(name, str) and name in named else Path(name)
     if not path.is_dir() and (runs_folder() / path).is_dir():
@@ -293,6 +307,16 @@ def _latest() -> Path:
     if not found:
         raise DataError(f"There is no run in '{folder}' yet; 'rvtool train MODEL --data DATASET' makes one.")
     return found[-1].parent
+
+
+def _hashed(sha256: str) -> Run:
+    for path in sorted(runs_folder().glob("*/model.safetensors")):
+        if (path.parent / "run.json").exists() and (run := load_run(path.parent)).sha256 == sha256:
+            return run
+    raise DataError(
+        f"The run {sha256[:12]} is not in '{runs_folder()}'; put its folder there, or set RVTOOL_RUNS to the folder "
+        "that it lies in."
+    )
 
 
 def write_data_info(data: DataInfo) -> dict[str, Any]:

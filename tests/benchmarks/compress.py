@@ -38,11 +38,11 @@ from fields import field as simulated
 from rich.console import Console
 from rich.table import Table
 
+from rvtool.compressed.coder import Coder
 from rvtool.compressed.files import SUFFIX, ErrorBound, compress_file
 from rvtool.data.units import BLOCK, open_units
 from rvtool.plugins import component
 from rvtool.verbs.compare_codecs import tell
-from rvtool.verbs.compare_codecs.coding import Coder
 from rvtool.verbs.compare_codecs.judge import Subject, Verdict, judge, subject_of
 
 OTHERS = ("jpegxl", "jpegls", "sz3", "sperr", "pcodec", "rice", "hcompress")

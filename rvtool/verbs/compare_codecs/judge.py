@@ -16,14 +16,14 @@ from typing import Any
 import numpy as np
 
 from rvtool.compressed.bounds import ErrorBound
+from rvtool.compressed.coder import Coder, median_s
 from rvtool.compressed.files import SUFFIX, compress_file, decompress_file, plain_units
 from rvtool.data.fits import read_image
 from rvtool.data.noise import noise_sigma
 from rvtool.data.units import Unit, open_units
 from rvtool.errors import DataError, RvtoolError
-from rvtool.verbs.compare_codecs import faint
-from rvtool.verbs.compare_codecs.coding import Coder, median_s
-from rvtool.verbs.compare_codecs.faint import ENOUGH, Estimate
+from rvtool.report import faint
+from rvtool.report.faint import ENOUGH, Estimate
 
 STACK_TOLERANCE = 0.02
 BEAM_PX = 4.0  # FWHM, where the header does not tell
@@ -77,7 +77,7 @@ class Verdict:
     error_in_bounds
         Largest error of a pixel over the bound; 0 where every pixel is exact.
     noise_growth, permitted_growth, stack, flux, position_px
-        See `rvtool.verbs.compare_codecs.faint`; None where the image does not tell, or every pixel is exact.
+        See `rvtool.report.faint`; None where the image does not tell, or every pixel is exact.
     failures
         What of the gate it fails; empty where it passes.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isinf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from rvtool.verbs.compress.work import How
 
 STANDARD = "rice"  # what --compat takes
+LEARNED = "learned"  # the codec of runs
 
 
 class Settings(Config):
@@ -30,7 +32,7 @@ class Settings(Config):
     max_error: str = Field(
         "0.25sigma",
         description="No pixel changes by more than this: in units of the image's own noise (0.25sigma), or a number in "
-        "the unit of the image (1e-5). Integers are always kept exactly.",
+        "the unit of the image (1e-5); 'none' leaves it to a trained model. Integers are always kept exactly.",
     )
     lossless: bool = Field(False, description="Keep every pixel bit by bit, NaNs too, in place of --max-error.")
     compat: bool = Field(
@@ -39,7 +41,9 @@ class Settings(Config):
         "large. The same guarantees through 'rvtool decompress'; other readers see infinities as NaN, and the few "
         "pixels that FITS cannot keep within the bound as FITS has them.",
     )
-    codec: str = Field("predictive", description="How pixels are coded; the default is the smallest.")
+    codec: str = Field(
+        "predictive", description="How pixels are coded, or the run of an autoencoder; the default is the smallest."
+    )
     config: dict[str, Any] = Field({}, description="Settings of the codec.")
     out: Path | None = Field(
         None,
@@ -121,6 +125,7 @@ def _how(settings: Settings) -> How:
     from rvtool.compressed.batch import cores
     from rvtool.kinds import FitsCodec
     from rvtool.plugins import component
+    from rvtool.runs.run import is_run
     from rvtool.verbs.compress.work import How
 
     name = settings.codec
@@ -130,13 +135,18 @@ def _how(settings: Settings) -> How:
         if settings.config and name != STANDARD:
             raise ConfigError(f"--compat takes no settings of '{name}'; say '--codec {STANDARD}' to set its own.")
         name = STANDARD
-    _refuse_run(name)
+    config = settings.config
+    if is_run(name):
+        name, config = LEARNED, {"run": name, **config}
     chosen = component("codec", name)
-    codec = chosen.load()(chosen.configure(settings.config))
+    codec = chosen.load()(chosen.configure(config))
+    bound = None if settings.lossless else ErrorBound.parse(settings.max_error)
+    if bound and isinf(bound.value) and not getattr(codec, "unbounded", False):
+        raise ConfigError(f"'{name}' keeps a bound whatever it is; give one with --max-error, or name a trained model.")
     return How(
         codec=codec,
         codec_name=name,
-        bound=None if settings.lossless else ErrorBound.parse(settings.max_error),
+        bound=bound,
         overwrite=settings.overwrite,
         # what FITS itself defines is coded by astropy, which is not safe in threads, and would gain nothing by them
         workers=1 if isinstance(codec, FitsCodec) else settings.workers or cores(),
@@ -147,19 +157,3 @@ def _how(settings: Settings) -> How:
 def _check_pipe(settings: Settings) -> None:
     if len(settings.files) > 1 or settings.watch or settings.delete_source:
         raise ConfigError("'-' is one file from stdin; leave other files, --watch and --delete-source.")
-
-
-def _refuse_run(name: str) -> None:
-    """Say of a run why it cannot stand for a codec."""
-    from rvtool.plugins import component, components
-    from rvtool.runs.run import is_run, load_run
-
-    if not is_run(name):
-        return
-    run = load_run(name)
-    kind = component("model", run.record["model"]).load()
-    able = hasattr(kind, "encode") and hasattr(kind, "decode")
-    why = "with which this version cannot compress yet" if able else "which is no autoencoder"
-    raise ConfigError(
-        f"{run.path} is a run of '{run.record['model']}', {why}; name a codec ({', '.join(components('codec'))})."
-    )

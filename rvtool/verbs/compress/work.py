@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from math import isnan
+from math import inf, isfinite, isnan
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +43,9 @@ class How:
         """
         before = state(task.source)
         report = None
-        if not self.overwrite and was_compressed(task.out, task.source, self.codec_name, self.bound):
+        if not self.overwrite and was_compressed(
+            task.out, task.source, self.codec_name, getattr(self.codec, "model_sha256", ""), self.bound
+        ):
             progress(size_of(task.source))
         else:
             report = compress_file(
@@ -131,8 +133,8 @@ def tell(report: FileReport, console: Console) -> None:
         noise, bound, error = (f"{v:.4g} {image.unit}".rstrip() for v in (image.sigma, image.bound, image.max_error))
         facts = [] if isnan(image.sigma) else [f"noise {noise}"]
         if image.bound:
-            facts += [f"bound {bound}", f"largest error {error}"]
-            if image.bound > COARSE_SIGMA * image.sigma > 0:
+            facts += [f"bound {bound}" if isfinite(image.bound) else "no bound", f"largest error {error}"]
+            if inf > image.bound > COARSE_SIGMA * image.sigma > 0:
                 times = f"{image.bound / image.sigma:.3g} times the noise"
                 say(f"Mind: the bound is {times}; was '--max-error Nsigma' meant?")
         else:
@@ -151,7 +153,12 @@ def line(report: FileReport) -> str:
 def plain(report: FileReport) -> dict[str, Any]:
     """Return a report as plain values."""
     images = [
-        {**asdict(image), "shape": list(image.shape), "sigma": None if isnan(image.sigma) else image.sigma}
+        {
+            **asdict(image),
+            "shape": list(image.shape),
+            "sigma": None if isnan(image.sigma) else image.sigma,
+            "bound": image.bound if isfinite(image.bound) else None,
+        }
         for image in report.images
     ]
     return {

@@ -142,9 +142,7 @@ class _Training:
 
     def _trainer(self, model: Model, epochs: int, steps: int, display: Display) -> lightning.Trainer:
         settings, path = self.settings, self.path
-        draws = settings.sample_every and (
-            model.task in MAKERS or (model.data.classes and hasattr(model, "predict"))
-        )
+        draws = settings.sample_every and (model.task in MAKERS or (model.data.classes and hasattr(model, "predict")))
         journal = Journal(path / "metrics.csv", display, settings.log_every)
         callbacks: list[Any] = [
             Randomness(settings.seed),

@@ -14,11 +14,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from rvtool.coding.dither import dither
 from rvtool.errors import DataError
 from rvtool_plugins.codecs.predictive import PredictiveConfig
 from rvtool_plugins.codecs.predictive import quantise as q
 from rvtool_plugins.codecs.predictive.codec import PredictiveCodec
-from rvtool_plugins.codecs.predictive.dither import dither
 from rvtool_plugins.codecs.predictive.payload import read
 
 CODEC = PredictiveCodec(PredictiveConfig())

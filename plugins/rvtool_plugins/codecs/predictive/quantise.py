@@ -19,8 +19,8 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from rvtool.coding.dither import LEVELS, dither
 from rvtool.coding.raw import unsigned
-from rvtool_plugins.codecs.predictive.dither import LEVELS, dither
 from rvtool_plugins.codecs.predictive.kernel import FLOAT32, FLOAT64, GRID
 
 PALETTE = 3

@@ -43,6 +43,8 @@ class VAE(Variational):
         self.encoder = Analysis(
             channels, latents, config.width, cell, blocks=config.blocks, gain=config.gain, further=latents
         )
-        self.decoder = Synthesis(self.made.channels, latents, config.width, cell, blocks=config.blocks, gain=config.gain)
-        nn.init.constant_(self.encoder.net[-1].bias[latents:], LOG_VARIANCE)
+        self.decoder = Synthesis(
+            self.made.channels, latents, config.width, cell, blocks=config.blocks, gain=config.gain
+        )
+        nn.init.constant_(self.encoder.last.bias[latents:], LOG_VARIANCE)
         self.lay_out_latents(cell, latents)

@@ -186,7 +186,10 @@ class VAEGAN(Variational):
         others = [p for name, p in self.named_parameters() if not name.startswith("critic.") and p.requires_grad]
         return [
             torch.optim.AdamW(parameters, lr=rate, betas=(0.5, 0.9), weight_decay=config.weight_decay)
-            for parameters, rate in ((others, config.learning_rate), (critic, config.learning_rate * config.critic_rate))
+            for parameters, rate in (
+                (others, config.learning_rate),
+                (critic, config.learning_rate * config.critic_rate),
+            )
         ]
 
     @property
@@ -234,7 +237,8 @@ class VAEGAN(Variational):
         relative = any(getattr(part.loss, "relative", True) for part in self._judging)
         with torch.no_grad():
             real = answers(self.critic(true)) if relative else fake
-        total, found = made.new_zeros(()), {}
+        total = made.new_zeros(())
+        found: dict[str, Tensor] = {}
         for part in self._judging:
             value = part.loss.generator(fake, real)
             total, found[part.name] = total + part.weight * value, value.detach()

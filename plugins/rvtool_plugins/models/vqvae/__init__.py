@@ -18,8 +18,8 @@ class VQVAEConfig(ModelConfig):
     )
     quantiser: Literal["scalar", "vq", "residual", "fsq"] = Field(
         "scalar",
-        description="Latents rounded to whole numbers as few bits as they are worth; one book of vectors; several, each "
-        "for what the one before leaves; or a fixed number of levels (--levels).",
+        description="Latents rounded to whole numbers of as few bits as they are worth; one book of vectors; several, "
+        "each for what the one before leaves; or a fixed number of levels (--levels).",
     )
     cell: Literal[4, 8, 16] = Field(8, description="Side of the square of pixels that a place of the codes is for.")
     latents: int = Field(

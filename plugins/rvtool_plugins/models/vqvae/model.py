@@ -38,6 +38,8 @@ class VQVAE(Autoencoder):
         There are more latents than pixels in a cell, or an even number of levels.
     """
 
+    config: VQVAEConfig
+
     def __init__(self, config: VQVAEConfig, data: DataInfo, losses: Losses) -> None:
         super().__init__(config, data, losses)
         channels, made, latents = data.image.channels, self.made.channels, config.latents
@@ -54,9 +56,9 @@ class VQVAE(Autoencoder):
                     f"{latents} latents are more than the {channels * cell**2} values of a cell of {cell} px; lower "
                     "--latents or raise --cell."
                 )
-            how = {"blocks": config.blocks, "gain": config.gain}
-            self.encoder = Analysis(channels, latents, config.width, cell, **how)
-            self.decoder = Synthesis(made, latents, config.width, cell, **how)
+            width, blocks, gain = config.width, config.blocks, config.gain
+            self.encoder = Analysis(channels, latents, width, cell, blocks=blocks, gain=gain)
+            self.decoder = Synthesis(made, latents, width, cell, blocks=blocks, gain=gain)
         self.quantiser = (Books if config.quantiser in ("vq", "residual") else Scalars)(config)
         self.lay_out(cell, self.quantiser.maps, self.quantiser.alphabet, open=self.quantiser.open)
         self.register_buffer("log_sigma", torch.zeros(()))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import fourier_shift, gaussian_filter
 
-from rvtool.verbs.compare_codecs import faint
+from rvtool.report import faint
 
 SIGMA, FWHM = 1e-4, 4.0
 NOISE = np.random.default_rng(0).normal(0, SIGMA, (400, 420)).astype(np.float32)
