@@ -46,5 +46,6 @@ class VAE(Variational):
         self.decoder = Synthesis(
             self.made.channels, latents, config.width, cell, blocks=config.blocks, gain=config.gain
         )
+        assert self.encoder.last.bias is not None
         nn.init.constant_(self.encoder.last.bias[latents:], LOG_VARIANCE)
         self.lay_out_latents(cell, latents)
