@@ -96,7 +96,12 @@ class Prior:
         """
         tables, classes = self.tables, self.classes
         fits = tables.shape == (len(classes), CONTEXTS, classes.shape[1] + 1)
-        if not fits or (np.diff(tables) < 1).any() or (tables[..., 0] != 0).any() or (tables[..., -1] != ONE).any():
+        if (
+            not fits
+            or (tables[..., 1:] <= tables[..., :-1]).any()
+            or (tables[..., 0] != 0).any()
+            or (tables[..., -1] != ONE).any()
+        ):
             raise DataError("The prior of a trained model does not rise from 0 to 65536; fetch or train it again.")
         if classes.min() < 1 or classes.max() > CLASSES:
             raise DataError("The prior of a trained model has symbols without a class; fetch or train it again.")
@@ -105,7 +110,7 @@ class Prior:
         """Encode maps ``(S, h, w)``."""
         maps = np.array(maps, np.int64)
         if maps.size and not (
-            np.abs(maps).max() < _MOST if self.open else 0 <= maps.min() <= maps.max() < self.alphabet
+            -_MOST < maps.min() <= maps.max() < _MOST if self.open else 0 <= maps.min() <= maps.max() < self.alphabet
         ):
             raise ValueError("a number that the prior does not have")
         buffer = np.zeros(12 * maps.size + 16, np.uint8)

@@ -322,16 +322,17 @@ class Prepare:
         return batch
 
     def restore(self, output: torch.Tensor, batch: Batch) -> torch.Tensor:
-        """Return what a model made of a prepared batch, as a target ``(B, C, H, W)``, in the target's physical unit.
+        """Return what a model made of a prepared batch ``(B, C, H, W)`` in its physical unit.
+
+        That is the target's, or the image's own where nothing else is made.
 
         Raises
         ------
         DataError
-            The stretch cannot be inverted, or there was no target.
+            The stretch cannot be inverted.
         """
-        if self.target is None:
-            raise DataError("This model was not trained on pairs, so what it makes has no unit.")
-        return self.target.invert(output.float(), batch["target_statistics"])
+        stretch, side = (self.image, "image") if self.target is None else (self.target, "target")
+        return stretch.invert(output.float(), batch[f"{side}_statistics"])
 
     def batches(self, material: Material, rows: np.ndarray, batch_size: int, device: torch.device) -> Iterator[Batch]:
         """Serve rows in their order, never augmented: for judging and predicting."""

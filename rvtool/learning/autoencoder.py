@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from rvtool.learning.config import ModelConfig
     from rvtool.learning.losses import Losses
 
+RINGS, RING_PX, WAVES = 6, 8.0, 4  # where features look, and how finely around the middle
+LEAST_POWER = 1e-4  # of a latent, that of one that never leaves its usual value
+
 
 class Autoencoder(Model):
     """Makes latents of images, symbols of latents, and images again; where the data has targets, those.
@@ -84,6 +87,21 @@ class Autoencoder(Model):
         flat = Prior.flat(maps, alphabet, open=open)
         self.register_buffer("prior_classes", torch.from_numpy(flat.classes.astype(np.uint8)))
         self.register_buffer("prior_tables", torch.from_numpy(flat.tables))
+
+    @property
+    def factor(self) -> int:
+        """How many times finer the pixels are that are made."""
+        return 1
+
+    @property
+    def grid(self) -> int:
+        """What the sides of an image should be a multiple of, so that nothing is continued, px."""
+        return self.cell
+
+    @property
+    def reach(self) -> int | None:
+        """How far from a pixel of the image what is made of it can depend on others, px; None: on the whole image."""
+        return None
 
     @property
     def made(self) -> Side:
@@ -151,9 +169,29 @@ class Autoencoder(Model):
 
     @torch.no_grad()
     def features(self, batch: Batch) -> Tensor:
-        """Return the latents' mean, spread, least and largest over all places, ``(B, 4 D)``: what an image holds."""
-        latents = self.encode(batch["image"]).float().flatten(2)
-        return torch.cat([latents.mean(2), latents.std(2), latents.amin(2), latents.amax(2)], dim=1)
+        """Return what an image holds and where, ``(B, D + RINGS (WAVES + 1))``, alike however it is turned.
+
+        First the logarithm of each latent's power, its mean square about its median over the places. Then the strength
+        of all latents at a place, asinh of the root of their summed squares, about the image's middle: on rings
+        `RING_PX` apart its mean, and the size of its waves exp(i m phi) around them, m up to `WAVES`. Two lobes
+        opposite each other are m = 2, a bend is m = 1 and 3.
+        """
+        height, width = batch["image"].shape[-2:]
+        latents = self.encode(batch["image"]).float()
+        squares = (latents - latents.flatten(2).median(dim=2).values[..., None, None]).square()
+        powers = (squares.mean(dim=(2, 3)) + LEAST_POWER).log()
+        down, right = (
+            torch.arange(count, device=latents.device) * self.cell - (side - self.cell) / 2
+            for count, side in zip(latents.shape[-2:], (height, width), strict=True)
+        )  # px from the middle of the image to those of the cells
+        radius, angle = torch.hypot(down[:, None], right), torch.atan2(down[:, None], right)
+        rings = torch.arange(RINGS, device=latents.device)[:, None, None]
+        near = (1 - (radius / RING_PX - rings).abs()).clamp_min(0)  # (RINGS, h, w)
+        near = near / near.sum(dim=(1, 2), keepdim=True).clamp_min(1e-6)
+        waves = torch.polar(near[:, None], torch.arange(WAVES + 1, device=latents.device)[:, None, None] * angle)
+        strength = squares.sum(dim=1).sqrt().asinh().to(waves.dtype)
+        around = torch.einsum("rmhw,bhw->brm", waves, strength).abs()
+        return torch.cat([powers, around.flatten(1)], dim=1)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return what a step minimises."""
@@ -189,18 +227,8 @@ class Autoencoder(Model):
             return None
         image = prepare.image.invert(batch["image"].float(), batch["image_statistics"])
         farthest = FARTHEST_NOISE if prepare.image.settings.scale == "noise" else FARTHEST
-        made = made.float().clamp(-farthest, farthest)
-        if prepare.target is None:
-            return {
-                "prediction": prepare.image.invert(made, batch["image_statistics"]),
-                "target": image,
-                "image": image,
-            }
-        return {
-            "prediction": prepare.restore(made, batch),
-            "target": prepare.restore(batch["target"], batch),
-            "image": image,
-        }
+        made = prepare.restore(made.float().clamp(-farthest, farthest), batch)
+        return {"prediction": made, "target": prepare.restore(truth_of(batch), batch), "image": image}
 
     def psnr(self, batch: Batch, made: Tensor) -> Tensor:
         """Return the mean peak signal-to-noise ratio, dB, of the physical images."""

@@ -111,6 +111,11 @@ class Synthesis(nn.Module):
         return image
 
 
+def reach(cell: int, blocks: int) -> int:
+    """Return how far from a pixel an analysis and its synthesis together see, px: all layers' windows, end to end."""
+    return 7 * cell // 2 + 3 * cell * blocks  # the cell, line and first layers; a block at each scale, both ways
+
+
 def _silent(layer: nn.Conv2d) -> nn.Conv2d:
     """Let a layer add nothing at first."""
     for parameter in layer.parameters():

@@ -50,7 +50,7 @@ def read_metrics(path: Path) -> tuple[dict[str, Curve], float | None]:
         with path.open(newline="", encoding="utf-8") as file:
             for row in csv.DictReader(file):
                 numbers = {name: _number(text) for name, text in row.items() if isinstance(name, str)}
-                step, epoch = numbers.pop("step", None), numbers.pop("epoch", None)
+                step, epoch = numbers.pop("step", None), numbers.get("epoch")
                 if step is None:
                     continue
                 if epoch is not None:
@@ -63,6 +63,8 @@ def read_metrics(path: Path) -> tuple[dict[str, Curve], float | None]:
                         values.append(number)
     except FileNotFoundError:
         raise DataError(f"{path} does not exist; the run has logged nothing.") from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path} is damaged ({error}); it should be a table with a column 'step'.") from error
     if not columns:
         raise DataError(f"{path} holds no logged numbers beside a column 'step'.")
     curves = {name: Curve(np.array(steps), np.array(values)) for name, (steps, values) in columns.items()}
@@ -94,7 +96,7 @@ def training_curves(metrics_csv: Path, path: Path, kept_epoch: int | None = None
     """
     curves, epoch_steps = read_metrics(metrics_csv)
     sides = {name: name.partition("/")[2] for name in curves if name.startswith(("train/", "val/"))}
-    names = _distinct(curves, list(dict.fromkeys(sides.values())))
+    names = distinct(curves, list(dict.fromkeys(sides.values())))
     if not names:
         raise DataError(f"{metrics_csv} has no columns train/... or val/...; nothing was logged while training.")
     rates = {name: curve for name, curve in curves.items() if LEARNING_RATE.fullmatch(name)}
@@ -114,7 +116,7 @@ def training_curves(metrics_csv: Path, path: Path, kept_epoch: int | None = None
                 if f"{side}/{name}" in curves:
                     _draw(panel, curves[f"{side}/{name}"], scale, colour, label)
             panel.set_title(name)
-            _set_scale(panel, [curves[column] for column, short in sides.items() if short == name])
+            set_scale(panel, [curves[column] for column, short in sides.items() if short == name])
         if shared:
             _draw_gaps(panels[len(names)], curves, shared, scale)
         if rates:
@@ -122,7 +124,7 @@ def training_curves(metrics_csv: Path, path: Path, kept_epoch: int | None = None
             for colour, (name, curve) in zip(SERIES * len(rates), rates.items(), strict=False):
                 _line(panel, curve.step / scale, curve.value, colour, name.removeprefix("lr-"))
             panel.set_title("learning rate")
-            _set_scale(panel, list(rates.values()))
+            set_scale(panel, list(rates.values()))
             if len(rates) > 1:
                 panel.legend(fontsize=7)
         for panel in panels[:count]:
@@ -141,7 +143,7 @@ def training_curves(metrics_csv: Path, path: Path, kept_epoch: int | None = None
     return save(figure, path)
 
 
-def _distinct(curves: dict[str, Curve], names: list[str]) -> list[str]:
+def distinct(curves: dict[str, Curve], names: list[str]) -> list[str]:
     """Leave out what repeats another quantity: a loss of one part is that part."""
     kept: dict[tuple[bytes, ...], str] = {}
     for name in names:
@@ -177,7 +179,8 @@ def _draw_gaps(panel: Axes, curves: dict[str, Curve], shared: list[str], scale: 
     panel.legend(fontsize=7)
 
 
-def _set_scale(panel: Axes, curves: list[Curve]) -> None:
+def set_scale(panel: Axes, curves: list[Curve]) -> None:
+    """Make the axis of values logarithmic where they are above 0 and range widely."""
     values = np.concatenate([curve.value for curve in curves])
     values = values[np.isfinite(values)]
     if values.size and values.min() > 0 and values.max() > WIDE_RANGE * values.min():

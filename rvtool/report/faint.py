@@ -6,7 +6,7 @@ standard errors are those of what the codec has changed.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import hypot, sqrt
 
@@ -126,7 +126,15 @@ def place(image: np.ndarray, fwhm_px: float, seed: int) -> Sources:
     return Sources(rows, columns, profile, east, north, fwhm_px)
 
 
-def stacked_ratio(image: np.ndarray, sigma: float, fwhm_px: float, restore: Restore) -> Estimate | None:
+def stacked_ratio(
+    images: Sequence[np.ndarray],
+    sigmas: Sequence[float],
+    fwhm_px: float,
+    restore: Restore,
+    *,
+    enough: float = ENOUGH,
+    most_seeds: int = MOST_SEEDS,
+) -> Estimate | None:
     """Stack sources of 0.3 sigma and return the restored peak in units of the true one.
 
     The peak is told by the one pixel nearest to the source's place: what a codec moves from there to the pixels around
@@ -134,26 +142,30 @@ def stacked_ratio(image: np.ndarray, sigma: float, fwhm_px: float, restore: Rest
 
     Parameters
     ----------
-    image : (H, W)
+    images : (H, W) each
         Floats; NaN where blank.
-    sigma
-        The noise, unit of the image.
+    sigmas
+        The noise of each, unit of the images.
+    enough, most_seeds
+        Injections are repeated until the standard error is below this, at most so often.
 
     Returns
     -------
     Estimate or None
-        None where the image has no room for sources.
+        None where the images have no room for sources.
     """
-    peak, found = STACKED_SIGMA * sigma, []
-    for seed in range(MOST_SEEDS):
-        sources = place(image, fwhm_px, seed)
-        if not len(sources):
+    found: list[np.ndarray] = []
+    for seed in range(most_seeds):
+        for number, (image, sigma) in enumerate(zip(images, sigmas, strict=True)):
+            sources, peak = place(image, fwhm_px, seed + most_seeds * number), STACKED_SIGMA * sigma
+            if len(sources):
+                given = sources.into(image, peak, sigma)
+                changed = restore(given).astype(np.float64) - given
+                found.append(1 + sources.amplitudes(changed, NEAREST_PX) / peak)
+        if not found:
             return None
-        given = sources.into(image, peak, sigma)
-        changed = restore(given).astype(np.float64) - given
-        found.append(1 + sources.amplitudes(changed, NEAREST_PX) / peak)
         ratio = _mean(np.concatenate(found))
-        if ratio.error < ENOUGH:
+        if ratio.error < enough:
             break
     return ratio
 

@@ -139,6 +139,7 @@ class Run:
                 f"The weights of {self.path} do not fit the installed model '{self.record['model']}'; the run was made "
                 f"with {self.record.get('model_version', 'another version')}."
             ) from error
+        model.prepare = self.prepare
         return model.eval()
 
     @cached_property

@@ -21,19 +21,20 @@ if TYPE_CHECKING:
 
 
 def check_restores(run: Run) -> Side:
-    """Return the side that a translator makes.
+    """Return the side that a translator or an autoencoder makes.
 
     Raises
     ------
     DataError
         What it makes has no unit.
     """
-    if run.data.target is None or run.target_stretch is None or not run.target_stretch.invertible:
+    stretch, side = (run.stretch, run.data.image) if run.data.target is None else (run.target_stretch, run.data.target)
+    if stretch is None or not stretch.invertible:
         raise DataError(
             f"{run.path} was trained with --clip-sigma, which cannot be undone, so that what it makes has no unit; "
             "train it without."
         )
-    return run.data.target
+    return side
 
 
 def known_pixels(mask: torch.Tensor, factor: int) -> torch.Tensor:

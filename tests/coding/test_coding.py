@@ -1,4 +1,4 @@
-"""The range coder, lists of numbers and masks: what goes in comes out, in few bytes, and alike in plain Python."""
+"""The range coder, numbers, masks, maps: what goes in comes out, in few bytes, and alike in plain Python."""
 
 from __future__ import annotations
 
@@ -115,6 +115,7 @@ def test_regions_are_cheap() -> None:
 
 PLAIN = """
 import numpy as np
+from rvtool.coding.maps import Prior
 from rvtool.coding.mask import encode_mask
 from rvtool.coding.numbers import decode_numbers, encode_numbers
 rng = np.random.default_rng(1)
@@ -122,6 +123,12 @@ numbers, contexts = rng.integers(-500, 500, 200), rng.integers(0, 8, 200)
 data = encode_numbers(numbers, contexts)
 assert np.array_equal(decode_numbers(data, contexts), numbers)
 print(data.hex(), encode_mask(rng.random((1, 12, 17)) < 0.4).hex())
+maps = np.rint(rng.laplace(0, 2, (5, 2, 9, 11))).astype(int)
+maps[0, 0, 0, :2] = -70000, 1 << 29
+prior = Prior.fitted(list(maps), 7, open=True)
+data = [prior.encode(one) for one in maps]
+assert all(np.array_equal(prior.decode(one, (2, 9, 11)), given) for one, given in zip(data, maps))
+print(b"".join(data).hex(), prior.draw(rng.integers(0, 65536, (2, 9, 11))).tolist(), prior.decode(b"any", (2, 3, 3)))
 """
 
 
@@ -134,7 +141,7 @@ def test_plain_python_makes_the_same_bytes() -> None:
         for extra in ({}, {"NUMBA_DISABLE_JIT": "1"})
     ]
     assert runs[0] == runs[1]
-    assert len(runs[0]) > 100
+    assert len(runs[0]) > 1500
 
 
 @given(st.integers(2, 60), st.integers(0, 300), st.integers(0, 1000))
@@ -196,3 +203,58 @@ def test_a_residual_refuses_what_it_cannot_keep() -> None:
             continue
     with pytest.raises(DataError, match="residual"):
         decode_residual(data[:-1], tile, tile.dtype)
+
+
+@pytest.mark.parametrize(("dtype", "bright"), [("f4", 1.0), ("f4", 1e4), ("f8", 1e4)])
+def test_a_dithered_residual_restores_the_bound(dtype: str, bright: float) -> None:
+    """Wherever within the margin the approximation lies in decoding; but for the last digit of the pixels' type."""
+    rng = np.random.default_rng(0)
+    bound, margin = 0.2, 0.05
+    tile = (bright * rng.normal(size=(2, 40, 50))).astype(dtype)
+    tile[0, 3, :7], tile[1, 4, 4] = np.nan, -np.inf
+    approximation = np.nan_to_num(tile, neginf=0) + rng.normal(0, 0.4, tile.shape)
+    data = encode_residual(tile, approximation, bound, margin, seed=7)
+    known = np.isfinite(tile)
+    largest = []
+    for sign in (-1, 0, 1):
+        back = decode_residual(data, approximation + sign * margin, tile.dtype)
+        errors = np.abs(back[known].astype("f8") - tile[known].astype("f8"))
+        assert (errors <= bound + 0.5 * np.spacing(np.abs(tile[known])).astype("f8")).all()
+        assert np.array_equal(back[~known].view("u1"), tile[~known].view("u1"))
+        largest.append(errors.max())
+    assert largest[1] <= bound - margin
+    assert largest[0] > 0.98 * bound  # the margin is needed
+    assert encode_residual(tile, approximation, bound, margin, seed=8) != data
+
+
+def test_a_dither_keeps_the_flux_of_what_rounding_would_lose() -> None:
+    """A source of 0.3 of the bound, which the approximation does not know, in noise that is no larger."""
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:16, :16] - 8
+    source = 0.3 * np.exp(-(x**2 + y**2) / 8)
+    tiles = (source + rng.normal(0, 0.05, (600, 16, 16))).astype("f4")
+    nothing = np.zeros((1, 16, 16))
+    flux = {}
+    for dithered in (False, True):
+        stack = np.mean(
+            [
+                decode_residual(
+                    encode_residual(tile[None], nothing, 1.0, seed=number + 1 if dithered else 0), nothing, tile.dtype
+                )[0]
+                for number, tile in enumerate(tiles)
+            ],
+            axis=0,
+        )
+        flux[dithered] = (stack * source).sum() / (source**2).sum()
+    assert flux[False] == 0
+    assert flux[True] == pytest.approx(1, abs=0.07)  # by chance 0.02
+
+
+def test_a_dithered_error_does_not_depend_on_the_pixel() -> None:
+    """Its mean is 0 and its variance a third of the bound's square, however a constant lies between two steps."""
+    nothing = np.zeros((1, 64, 64))
+    for value in np.linspace(0, 2, 9):
+        tile = np.full(nothing.shape, value, "f4")
+        error = decode_residual(encode_residual(tile, nothing, 1.0, seed=3), nothing, tile.dtype) - tile
+        assert abs(error.mean()) < 4 * np.sqrt(1 / 3) / 64
+        assert error.var() == pytest.approx(1 / 3, rel=0.1)

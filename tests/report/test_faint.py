@@ -24,15 +24,15 @@ def rounded(step: float):
 
 
 def test_an_honest_quantiser_keeps_the_stack() -> None:
-    ratio = faint.stacked_ratio(NOISE, SIGMA, FWHM, rounded(0.5 * SIGMA))
+    ratio = faint.stacked_ratio([NOISE], [SIGMA], FWHM, rounded(0.5 * SIGMA))
     assert 0 < ratio.error < faint.ENOUGH
     assert abs(ratio.value - 1) < 4 * ratio.error
 
 
 def test_flux_that_is_taken_is_missed() -> None:
-    ratio = faint.stacked_ratio(NOISE, SIGMA, FWHM, lambda image: 0.9 * image)
+    ratio = faint.stacked_ratio([NOISE], [SIGMA], FWHM, lambda image: 0.9 * image)
     assert ratio.value == pytest.approx(0.9, abs=3 * ratio.error)
-    smoothed = faint.stacked_ratio(NOISE, SIGMA, FWHM, lambda image: gaussian_filter(image, 0.5))
+    smoothed = faint.stacked_ratio([NOISE], [SIGMA], FWHM, lambda image: gaussian_filter(image, 0.5))
     assert smoothed.value < 0.95
 
 
@@ -79,7 +79,7 @@ def test_sources_keep_off_blank_pixels_and_edges() -> None:
     at = np.stack([sources.rows[:, 0] - sources.north[:, 0], sources.columns[:, 0] - sources.east[:, 0]], 1)
     apart = np.hypot(*(at[:, None] - at[None]).transpose(2, 0, 1)) + 1e9 * np.eye(len(at))
     assert apart.min() >= faint.APART_FWHM * FWHM
-    assert faint.stacked_ratio(image[:8, :8], SIGMA, FWHM, lambda given: given) is None
+    assert faint.stacked_ratio([image[:8, :8]], [SIGMA], FWHM, lambda given: given) is None
 
 
 def test_a_quantised_map_stays_on_its_grid() -> None:

@@ -221,7 +221,7 @@ def _worst(given: np.ndarray, restored: np.ndarray) -> float:
 
 def _in_the_noise(subject: Subject, coder: Coder) -> dict[str, Any]:
     plane, sigma, fwhm = subject.plane, subject.sigma, subject.fwhm_px
-    found: dict[str, Any] = {"stack": faint.stacked_ratio(plane, sigma, fwhm, coder.restore)}
+    found: dict[str, Any] = {"stack": faint.stacked_ratio([plane], [sigma], fwhm, coder.restore)}
     biases = faint.bright_biases(plane, sigma, fwhm, coder.restore)
     if biases:
         found |= {"flux": biases[0], "position_px": biases[1]}

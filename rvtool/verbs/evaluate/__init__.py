@@ -18,14 +18,23 @@ JUDGES = {
     "classification": "rvtool.verbs.evaluate.judge",
     "regression": "rvtool.verbs.evaluate.regression",
     "translation": "rvtool.verbs.evaluate.translation",
+    "autoencoding": "rvtool.verbs.evaluate.autoencoding",
 }
 """The module that judges each task: ``evaluate(settings, runs, console)``."""
+
+LATENT = "rvtool.verbs.evaluate.latent"  # of any task
 
 
 class Settings(Config):
     """What `rvtool evaluate` may be told."""
 
-    runs: tuple[str, ...] = Field(min_length=1, description="Runs to judge: folders, or 'latest'.")
+    runs: tuple[str, ...] = Field((), description="Runs to judge: folders, or 'latest'.")
+    figures: bool = Field(
+        False, description="Judge nothing: draw how the runs' trainings went, or go, into RUN/evaluation/training."
+    )
+    log: Path | None = Field(
+        None, description="Draw the training that this log of another program tells of (text, JSON lines or CSV)."
+    )
     data: Path | None = Field(None, description="Dataset or folder to judge on. Default: what each was trained on.")
     split: Literal["auto", "train", "val", "test", "all"] = Field(
         "auto", description="Part to judge on; auto: what the run held out as test, or all of a dataset new to it."
@@ -52,6 +61,12 @@ class Settings(Config):
     robustness: int = Field(
         500, ge=0, description="Images that are judged again shifted, turned, with noise and another beam (0: none)."
     )
+    latent: Literal["pca", "umap"] | None = Field(
+        None,
+        description="Judge nothing but the features: where images lie among them, and a linear probe of the classes,"
+        " into RUN/evaluation/latent (umap needs the extra of that name).",
+    )
+    colour_by: str = Field("", description="Column by which --latent colours images. Default: the label.")
     bootstrap: int = Field(2000, ge=100, description="Resamples behind each 95 % interval.")
     seed: int = Field(0, ge=0, description="Seed of the resamples.")
     batch_size: int = Field(64, ge=1, description="Images a batch; changes the speed, not the answers.")
@@ -67,6 +82,11 @@ def run(settings: Settings, console: Console) -> dict[str, Any]:
     folder a run where there are several) go ``metrics.json``, ``predictions.csv``, figures and ``report.html``; a
     comparison of several goes into ``comparison.json`` there, or in the first run's folder.
 
+    With `figures` or `log` nothing is judged, and no weights are needed: see `rvtool.verbs.evaluate.progress`.
+
+    With `latent` the features are judged instead: ``latents.parquet`` has the manifest's columns, the features and the
+    place of every image in the projection, ``latents.png`` draws it, and ``latent.json`` holds the linear probe.
+
     Returns
     -------
     For one run or an ensemble what ``metrics.json`` holds, else ``runs`` (that for each) and ``comparison``; and
@@ -75,8 +95,8 @@ def run(settings: Settings, console: Console) -> dict[str, Any]:
     Raises
     ------
     ConfigError
-        A run answers nothing, learnt another task than the others or is named twice, an ensemble has one run only, or
-        there is no such device.
+        No run is named, one answers nothing, learnt another task than the others or is named twice, an ensemble has one
+        run only, or there is no such device.
     DataError
         A run or the data cannot be used, or there is nothing to judge on.
     """
@@ -84,19 +104,27 @@ def run(settings: Settings, console: Console) -> dict[str, Any]:
 
     from rvtool.runs.run import load_run
 
+    if not settings.runs and settings.log is None:
+        raise ConfigError("No run is named; name a run's folder, 'latest', or a log of another program with --log.")
+    if settings.figures or settings.log is not None:
+        from rvtool.verbs.evaluate import progress
+
+        return progress.draw(settings, console)
     runs = [load_run(name) for name in settings.runs]
     paths = [run.path.resolve() for run in runs]
     for run, path in zip(runs, paths, strict=True):
         if paths.count(path) > 1:
             raise ConfigError(f"{run.path} is named twice; name each run once.")
-        if run.task not in JUDGES:
+        if run.task not in JUDGES and settings.latent is None:
             raise ConfigError(f"{run.path} is a run of '{run.record['model']}', which answers nothing to be judged.")
     if settings.ensemble and len(runs) < 2:
         raise ConfigError("An ensemble is of two runs or more; name them all.")
-    if len({run.task for run in runs}) > 1:
+    if len({run.task for run in runs}) > 1 and settings.latent is None:
         told = ", ".join(f"{run.name} ({run.task})" for run in runs)
         raise ConfigError(f"These runs learnt different tasks and cannot be judged together: {told}.")
-    judge = importlib.import_module(JUDGES[runs[0].task])  # only now the seconds that loading torch takes
+    judge = importlib.import_module(
+        LATENT if settings.latent else JUDGES[runs[0].task]
+    )  # only now the seconds that loading torch takes
     if settings.workers:
         import torch
 

@@ -23,7 +23,7 @@ from rvtool.report.detections import Sources
 from rvtool.verbs.evaluate.degradation import Degradation, brightness_ratio, plane_statistics
 
 if TYPE_CHECKING:
-    from rvtool.verbs.evaluate.translation import Made
+    from rvtool.verbs.evaluate.images import Made
 
 EACH = 2  # sources an image, at most
 FAINTEST, BRIGHTEST = 3.0, 50.0  # peaks, in the input's noise

@@ -103,13 +103,13 @@ def run(settings: Settings, console: Console) -> dict[str, Any]:
 
     names, paths = [settings.run], list(settings.paths)
     run = load_run(settings.run)
-    if run.task == "translation":
+    if run.task in ("translation", "autoencoding"):
         for name in ("ensemble", "explain", "pool", "prototypes", "targets", "dropout_passes"):
             if getattr(settings, name) != Settings.model_fields[name].default:
                 option = "--" + name.replace("_", "-")
                 raise ConfigError(f"{option} is for models that answer, and {settings.run} makes images; leave it out.")
         if not paths:
-            raise ConfigError("Name the images to translate: files or folders.")
+            raise ConfigError("Name the images to make others of: files or folders.")
         from rvtool.verbs.predict.translating import translate
 
         return translate(settings, run, paths, console)

@@ -127,14 +127,12 @@ class _Training:
                     self._finish("failed")
                 raise
         if trainer.is_global_zero:
-            self._finish(
-                "running"
-            )  # its weights are there; a kill from here on loses nothing that resuming does not bring
+            self._finish("running")  # a kill from here on loses nothing that resuming does not bring
             if model.task in ("classification", "regression"):
                 keep_answers(path, batches.material, model.device, settings.batch_size, settings.seed)
             elif isinstance(model, Autoencoder):
                 keep_settled(path, batches.material, model.device, settings.batch_size, settings.seed)
-            self._finish("complete")
+            self._finish("complete", weights=False)  # those that have been settled stay
         told = record.outcome(path, self.notes)
         self.console.print(f"best {told['headline']}", highlight=False)
         self.console.print(str(path), highlight=False, soft_wrap=True)
@@ -172,8 +170,10 @@ class _Training:
         name, device = self.settings.model, self.notes["device"]
         display.line(f"{name}: {parameters:,} parameters; images: {counts}; {device}; into {self.path}")
 
-    def _finish(self, status: str) -> None:
+    def _finish(self, status: str, *, weights: bool = True) -> None:
         keeper = self.keeper
+        if weights:
+            record.keep_weights(self.path)
         best = None
         if keeper.best is not None:
             best = {"metric": keeper.name, "value": keeper.best, "epoch": keeper.best_epoch, "shown": keeper.best_shown}

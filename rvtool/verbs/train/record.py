@@ -122,12 +122,16 @@ def write_start(path: Path, record: dict[str, Any], settings: Settings, batches:
     save_record(path, record)
 
 
-def finish(path: Path, record: dict[str, Any], status: str, best: dict[str, Any] | None) -> None:
-    """Note how the run ended, and keep the best checkpoint's (averaged) weights as ``model.safetensors``."""
+def keep_weights(path: Path) -> None:
+    """Keep the best checkpoint's (averaged) weights as ``model.safetensors``."""
     checkpoint = path / "checkpoints" / "best.ckpt"
     if checkpoint.exists():
         state = torch.load(checkpoint, map_location="cpu", weights_only=False)["state_dict"]
         write_bytes(path / "model.safetensors", save({k: v.contiguous().clone() for k, v in state.items()}))
+
+
+def finish(path: Path, record: dict[str, Any], status: str, best: dict[str, Any] | None) -> None:
+    """Note how the run ended."""
     record |= {"status": status, "finished": now(), "best": best}
     save_record(path, record)
 

@@ -170,7 +170,7 @@ class LearnedCodec:
             return decode_residual(data[place:], approximation, dtype)
         length, place = _unvarint(data, place)
         mask, bits = data[place : place + length], data[place + length :]
-        blank = decode_mask(mask, shape) if length else np.zeros(shape, bool)
+        blank = decode_mask(mask, shape) if bits else np.zeros(shape, bool)  # a mask of ones alone takes no bytes
         values = unpack_bits(bits, dtype, int(blank.sum()))
         if len(mask) != length or values.size not in (1, int(blank.sum())):
             raise ValueError("blank pixels without bits")
@@ -186,7 +186,8 @@ class LearnedCodec:
         known = torch.isfinite(pixels)
         statistics = _statistics(self.run.stretch, scales)
         stretched = self.run.stretch.apply(torch.where(known, pixels, 0.0), statistics)
-        symbols = self.model.symbols(torch.where(known, stretched, 0.0))
+        most = float(_BRIGHTNESS[-1])  # floats that overflow would make no codes
+        symbols = self.model.symbols(torch.where(known, stretched, 0.0).clamp(-most, most))
         return np.asarray(symbols.numpy())
 
     @torch.inference_mode()
@@ -243,7 +244,8 @@ def _limit(stretch: Any, background: float, scale: float, bound: float) -> float
         return 0.0
     values = torch.from_numpy(np.stack([_BRIGHTNESS, _BRIGHTNESS + TOLERANCE * (1 + _BRIGHTNESS)]))[None, None]
     both = stretch.invert(values, _statistics(stretch, [(background, scale)]).double()).double().numpy()[0, 0]
-    kept = np.abs(both[1] - both[0]) <= MARGIN * bound
+    with np.errstate(invalid="ignore"):  # both may be infinite: not kept
+        kept = np.abs(both[1] - both[0]) <= MARGIN * bound
     return float(np.float32(_BRIGHTNESS[int(kept.argmin()) - 1 if not kept.all() else -1])) if kept[0] else 0.0
 
 

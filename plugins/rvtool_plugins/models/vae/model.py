@@ -13,7 +13,7 @@ from torch import nn
 
 from rvtool.errors import ConfigError
 from rvtool.learning import Variational
-from rvtool.learning.transforms import Analysis, Synthesis
+from rvtool.learning.transforms import Analysis, Synthesis, reach
 
 if TYPE_CHECKING:
     from rvtool.kinds import DataInfo
@@ -32,6 +32,8 @@ class VAE(Variational):
         There are more latents than pixels in a cell.
     """
 
+    config: VAEConfig
+
     def __init__(self, config: VAEConfig, data: DataInfo, losses: Losses) -> None:
         super().__init__(config, data, losses)
         channels, latents, cell = data.image.channels, config.latents, config.cell
@@ -49,3 +51,8 @@ class VAE(Variational):
         assert self.encoder.last.bias is not None
         nn.init.constant_(self.encoder.last.bias[latents:], LOG_VARIANCE)
         self.lay_out_latents(cell, latents)
+
+    @property
+    def reach(self) -> int:
+        """How far an image is seen from each of its pixels, px."""
+        return reach(self.config.cell, self.config.blocks)

@@ -18,7 +18,7 @@ from rvtool.data.chance import bits
 from rvtool.errors import ConfigError
 from rvtool.kinds import Batch
 from rvtool.learning import Autoencoder
-from rvtool.learning.transforms import Analysis, Synthesis
+from rvtool.learning.transforms import Analysis, Synthesis, reach
 from rvtool_plugins.models.vqvae.quantise import Books, Quantised, Scalars
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from rvtool.learning import Losses
     from rvtool_plugins.models.vqvae import VQVAEConfig
 
+OORD_REACH = 44  # px: what twice three 3x3 layers see at a quarter of the pixels, and the strides
 OORD_CELL, OORD_WIDTH, OORD_INNER, OORD_BLOCKS = 4, 256, 32, 2
 
 
@@ -62,6 +63,11 @@ class VQVAE(Autoencoder):
         self.quantiser = (Books if config.quantiser in ("vq", "residual") else Scalars)(config)
         self.lay_out(cell, self.quantiser.maps, self.quantiser.alphabet, open=self.quantiser.open)
         self.register_buffer("log_sigma", torch.zeros(()))
+
+    @property
+    def reach(self) -> int:
+        """How far an image is seen from each of its pixels, px."""
+        return OORD_REACH if self.config.network == "oord" else reach(self.config.cell, self.config.blocks)
 
     def latents(self, image: Tensor) -> Tensor:
         """Return what the codes are chosen for."""

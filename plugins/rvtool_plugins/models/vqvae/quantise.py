@@ -187,7 +187,7 @@ class Scalars(nn.Module):
 
     def _count(self, whole: Tensor) -> None:
         """Follow how often each number comes."""
-        places = (whole.clamp(-self.reach, self.reach).long() + self.reach).transpose(0, 1).flatten(1)
+        places = (whole.nan_to_num().clamp(-self.reach, self.reach).long() + self.reach).transpose(0, 1).flatten(1)
         fresh = torch.zeros_like(self.shares).scatter_add_(1, places, torch.ones_like(places, dtype=self.shares.dtype))
         if distributed.is_available() and distributed.is_initialized():
             distributed.all_reduce(fresh)
@@ -215,7 +215,8 @@ class Scalars(nn.Module):
         within = numbers.float().clamp(-reach, reach - 1e-3)
         lower = within.floor()
         part = within - lower
-        place = (lower.long() + reach).transpose(0, 1).flatten(1)  # (maps, B h w)
+        # what is no number is told by the loss; as an index it would crash
+        place = (lower.nan_to_num().long() + reach).transpose(0, 1).flatten(1)  # (maps, B h w)
         below, above = (lengths.gather(1, place + more) for more in (0, 1))
         part = part.transpose(0, 1).flatten(1)
         beyond = (numbers.float() - within).abs().sum() / reach  # far out each further reach costs about a bit

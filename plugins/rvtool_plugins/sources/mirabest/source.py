@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-import io
 from functools import lru_cache
 from typing import ClassVar
 
 from rvtool.errors import DataError
 from rvtool.kinds import Absent, Beam, Fatal, Found, Listed, Reply, Request, Retry, SourceInfo, Target
+from rvtool.services.batches import png
 from rvtool.services.replies import refusal
 from rvtool_plugins.sources.mirabest import MirabestConfig
-from rvtool_plugins.sources.mirabest.batches import Galaxy, read_archive
+from rvtool_plugins.sources.mirabest.batches import SIDE_PX, Galaxy, read_archive
 
 BASE_URL = "http://www.jb.man.ac.uk"
 ARCHIVE = "/research/MiraBest/basic/MiraBest_basic_batches.tar.gz"
 MD5 = "6c9a3e6ca3c0f3d27f9f6dca1b9730e1"
 PIXEL_ARCSEC = 1.8
-SIDE_PX = 150
 
 
 class Mirabest:
@@ -27,9 +26,12 @@ class Mirabest:
 
     def __init__(self, config: MirabestConfig) -> None:
         self.published = config.path is None
-        self.url = BASE_URL + ARCHIVE if config.path is None else config.path.resolve().as_uri()
+        url = BASE_URL + ARCHIVE if config.path is None else config.path.resolve().as_uri()
+        self._archive = Request(
+            url, shared=self.published
+        )  # of a file there is no need to keep a copy, which grows old
         self.info = SourceInfo(
-            base_url=BASE_URL if self.published else self.url,
+            base_url=BASE_URL if self.published else url,
             beam=Beam(5.4, 5.4),
             pixel_arcsec=PIXEL_ARCSEC,
             field_arcmin=SIDE_PX * PIXEL_ARCSEC / 60,
@@ -45,7 +47,7 @@ class Mirabest:
 
     def query(self, label: str, count: int | None) -> tuple[Request, ...]:
         """Ask for the archive."""
-        return (Request(self.url, shared=True),)
+        return (self._archive,)
 
     def entries(self, label: str, reply: Reply) -> Listed | Absent | Retry | Fatal:
         """Read the galaxies of a class, or all 770."""
@@ -57,7 +59,7 @@ class Mirabest:
 
     def request(self, target: Target) -> Request:
         """Ask for the archive."""
-        return Request(self.url, shared=True)
+        return self._archive
 
     def read(self, target: Target, reply: Reply) -> Found | Absent | Retry | Fatal:
         """Take the target's image out of the archive, as PNG."""
@@ -66,7 +68,7 @@ class Mirabest:
             return galaxies
         if target.id not in galaxies:
             return Absent("MiraBest has no image of this name")
-        return Found(_png(galaxies[target.id]), ".png", galaxies[target.id].target.columns)
+        return Found(png(galaxies[target.id].pixels), ".png", galaxies[target.id].target.columns)
 
     def _galaxies(self, reply: Reply) -> dict[str, Galaxy] | Absent | Retry | Fatal:
         if refused := refusal(reply):
@@ -74,7 +76,8 @@ class Mirabest:
         try:
             return _read_once(reply.body, self.published)
         except DataError as error:  # what was fetched may have been cut off or replaced; a file stays as it is
-            return Retry(str(error)) if self.published else Fatal(str(error))
+            reason = str(error).rstrip(".")
+            return Retry(reason) if self.published else Fatal(reason)
 
 
 @lru_cache(maxsize=2)
@@ -89,14 +92,6 @@ def _read_once(body: bytes, published: bool) -> dict[str, Galaxy]:
     if published and hashlib.md5(body, usedforsecurity=False).hexdigest() != MD5:
         raise DataError("What came is not the archive that was published; fetch it by hand and name it with --path.")
     return read_archive(body)
-
-
-def _png(galaxy: Galaxy) -> bytes:
-    from PIL import Image
-
-    file = io.BytesIO()
-    Image.fromarray(galaxy.pixels).save(file, "PNG")
-    return file.getvalue()
 
 
 BIBTEX = """\
