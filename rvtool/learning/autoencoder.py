@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from rvtool.coding.maps import Prior
@@ -29,9 +29,9 @@ LEAST_POWER = 1e-4  # of a latent, that of one that never leaves its usual value
 class Autoencoder(Model):
     """Makes latents of images, symbols of latents, and images again; where the data has targets, those.
 
-    A subclass calls `lay_out` once it knows its maps, offers `latents`, `quantise`, `restore`, `decode` and `pass_on`,
-    and says in `judge` what a training step minimises. Everything is convolutional, so that images of any size do;
-    they are continued at the right and at the bottom to whole cells.
+    A subclass builds `encoder` and `decoder`, calls `lay_out` once it knows its maps, offers `latents`, `quantise`,
+    `restore`, `decode` and `pass_on`, and says in `judge` what a training step minimises. Everything is convolutional,
+    so that images of any size do; they are continued at the right and at the bottom to whole cells.
 
     Attributes
     ----------
@@ -56,6 +56,8 @@ class Autoencoder(Model):
     any_size = True
     # brightness in units of the image's own noise: linear in it up to 20 times, then logarithmic
     stretch: ClassVar[dict[str, Any]] = {"kind": "asinh", "scale": "noise", "softening": 20.0}
+    encoder: nn.Module
+    decoder: nn.Module
     cell: int
     maps: int
     alphabet: int
@@ -87,6 +89,11 @@ class Autoencoder(Model):
         flat = Prior.flat(maps, alphabet, open=open)
         self.register_buffer("prior_classes", torch.from_numpy(flat.classes.astype(np.uint8)))
         self.register_buffer("prior_tables", torch.from_numpy(flat.tables))
+
+    @property
+    def networks(self) -> list[nn.Module]:
+        """Encoder and decoder; what counts codes on the way stays as it is."""
+        return [self.encoder, self.decoder]
 
     @property
     def factor(self) -> int:

@@ -99,6 +99,13 @@ class Model(LightningModule):
         return []
 
     @property
+    def networks(self) -> list[nn.Module]:
+        """The parts that ``train --compile`` compiles: those whose answers depend on their input and weights alone."""
+        return [
+            child for child in self.children() if child is not self.losses and any(True for _ in child.parameters())
+        ]
+
+    @property
     def head_name(self) -> str:
         """What the names of the head's weights begin with: the layer that belongs to the question that was learnt."""
         return "head."

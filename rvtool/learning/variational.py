@@ -47,8 +47,6 @@ class Variational(Autoencoder):
     """
 
     config: VariationalConfig
-    encoder: nn.Module
-    decoder: nn.Module
     steps: Tensor
 
     def __init__(self, config: VariationalConfig, data: DataInfo, losses: Losses) -> None:

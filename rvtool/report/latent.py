@@ -89,7 +89,7 @@ def beside(rows: Sequence[tuple[Shown, Sequence[Shown]]], path: Path) -> Figure:
     """Draw a row an image: the image itself in a frame, then those that are like it."""
     across = 1 + max(len(others) for _, others in rows)
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(1.5 * across, 1.85 * len(rows) + 0.2), layout="constrained")
+        figure = Figure(figsize=(1.5 * across, 1.75 * len(rows) + 0.2), layout="constrained")
         panels = figure.subplots(len(rows), across, squeeze=False)
         for line, (first, others) in zip(panels, rows, strict=True):
             for panel in line[1 + len(others) :]:

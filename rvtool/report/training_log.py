@@ -30,7 +30,7 @@ PAIR = re.compile(
     re.IGNORECASE,
 )
 FRACTION = re.compile(
-    r"(?:(?P<word>[A-Za-z]+)['\"]?[\s:=#\[\](]*)?(?<![\w.])(?P<done>\d+)\s*/\s*(?P<total>\d+)(?![\w./])"
+    r"(?:(?<![A-Za-z])(?P<word>[A-Za-z]+)['\"]?[\s:=#\[\](]*)?(?<![\w.])(?P<done>\d+)\s*/\s*(?P<total>\d+)(?![\w./])"
 )
 STEP = re.compile(
     r"(?<![A-Za-z])(?:global_?step|step|iter(?:ation)?|itr|num_updates)\b['\"]?[\s:=#\[\](]*(\d+)(?![\w.])",
@@ -40,7 +40,7 @@ EPOCH = re.compile(r"\bepoch\b['\"]?[\s:=#\[(]*(\d+(?:\.\d+)?)", re.IGNORECASE)
 PREFIX = re.compile(r"^\W*(\d+)\]?\s*[:|]")
 CLOCK = re.compile(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d(?:[.,]\d+)?)")
 NO_NUMBERS = re.compile(
-    r"\x1b\[[\d;]*[A-Za-z]|\d+-\d\d-\d\d|(?<![\w.])\d{1,2}:\d\d(?::\d\d(?:[.,]\d+)?)?(?![\w.])"
+    r"\x1b\[[\d;]*[A-Za-z]|\d{4}-\d\d-\d\d|(?<![\w.])\d{1,2}:\d\d(?::\d\d(?:[.,]\d+)?)?(?![\w.])"
     r"|\b(?:INFO|DEBUG|WARNING)\b"
 )
 SIDES = {

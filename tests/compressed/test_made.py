@@ -45,26 +45,27 @@ def source(tmp_path: Path) -> Path:
 def test_what_was_made_is_known_by_its_bound(source: Path, codec: tuple[Any, str], made: ErrorBound | None) -> None:
     out = source.with_name("a.rv.fits")
     compress_file(source, out, codec[0], made, codec[1])
-    assert [asked for asked in ASKED if was_compressed(out, source, codec[1], asked)] == [made]
+    assert [asked for asked in ASKED if was_compressed(out, source, codec[1], "", asked)] == [made]
     verify(out, source)
 
 
 def test_what_was_made_of_something_else_is_not_known(source: Path, codec: tuple[Any, str]) -> None:
     out, (works, name) = source.with_name("a.rv.fits"), codec
-    assert not was_compressed(out, source, name, SIGMA)
+    assert not was_compressed(out, source, name, "", SIGMA)
     compress_file(source, out, works, SIGMA, name)
-    assert not was_compressed(out, source, "other", SIGMA)
-    assert not was_compressed(source, source, name, SIGMA)
+    assert not was_compressed(out, source, "other", "", SIGMA)
+    assert not was_compressed(out, source, name, "0" * 64, SIGMA)
+    assert not was_compressed(source, source, name, "", SIGMA)
     twin = source.rename(source.with_name("b.fits"))
-    assert not was_compressed(out, twin, name, SIGMA)
+    assert not was_compressed(out, twin, name, "", SIGMA)
     source = twin.rename(source)
     later = out.stat().st_mtime_ns + 10**9
     os.utime(source, ns=(later, later))
-    assert not was_compressed(out, source, name, SIGMA)
+    assert not was_compressed(out, source, name, "", SIGMA)
     with fits.open(source, mode="update") as hdus:
         hdus[1].header["OBJECT"] = "Hydra A"
     os.utime(source, ns=(0, 0))
-    assert not was_compressed(out, source, name, SIGMA)
+    assert not was_compressed(out, source, name, "", SIGMA)
     with pytest.raises(DataError, match="HDU 1"):
         verify(out, source)
 

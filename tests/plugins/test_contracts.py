@@ -6,6 +6,7 @@ from astropy.io import fits
 
 from rvtool import testing
 from rvtool.plugins import KINDS, components
+from rvtool_plugins.codecs.learned.codec import SHIPPED
 
 SMALL = {
     "simulator": {"radio-galaxy": {"size": 32, "las_max_arcsec": 30}},
@@ -18,6 +19,9 @@ SMALL = {
         "efficientnet-b0": {"width": 0.25, "depth": 0.25},
         "pix2pix": {"width": 8, "critic_width": 8},
         "srgan": {"width": 8, "critic_width": 8, "blocks": 1},
+        "vae": {"width": 8, "learning_rate": 1e-2},  # the likelihood's width begins at 1, and moves by that a step
+        "vae-gan": {"width": 8, "critic_width": 4},
+        "vqvae": {"width": 8},
         "vgg16": {"channels": "8,16,32", "convolutions": "1,1,2", "hidden": 16},
     },
 }
@@ -78,4 +82,6 @@ def test_metric(name):
 
 @named("codec")
 def test_codec(name):
+    if name == "learned" and not SHIPPED.exists():
+        pytest.skip("no run comes with the codec yet: it has nothing to code with")
     testing.check_codec(components("codec")[name])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isinf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,12 +10,13 @@ from pydantic import Field
 
 from rvtool.compressed.error_bound import ErrorBound
 from rvtool.config import Config
-from rvtool.errors import ConfigError, PluginError
+from rvtool.errors import ConfigError, DataError, PluginError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 
+LEARNED = "learned"  # the codec of runs
 LOSSLESS = "lossless"
 
 
@@ -23,7 +25,7 @@ class Settings(Config):
 
     images: tuple[Path, ...] = Field(min_length=1, description="FITS images to judge on.")
     codec: tuple[str, ...] = Field(
-        (), description="Codec to judge; repeat the option for others. Default: all that are installed."
+        (), description="Codec to judge, or a run; repeat the option for others. Default: all that are installed."
     )
     set: dict[str, Any] = Field({}, description="Settings of codecs, as codec.rice.tile_pixels=64.")
     max_error: tuple[str, ...] = Field(
@@ -97,14 +99,20 @@ def run(settings: Settings, console: Console) -> dict[str, Any]:
 
 def _bound(text: str) -> ErrorBound:
     try:
-        return ErrorBound.parse(text)
+        bound = ErrorBound.parse(text)
     except ValueError as error:
         raise ConfigError(f"--max-error '{text}': {error}.") from None
+    if isinf(bound.value):
+        raise ConfigError(
+            "Codecs are compared within a bound; 'rvtool evaluate RUN' judges what codes alone bring back."
+        )
+    return bound
 
 
 def _codecs(settings: Settings) -> tuple[dict[str, Any], dict[str, str]]:
     """Build the codecs that are asked for, or all that can be built; and say of the others why they cannot."""
     from rvtool.plugins import component, components
+    from rvtool.runs.run import is_run
 
     given = settings.set.get("codec", {})
     names = dict.fromkeys(settings.codec or components("codec"))
@@ -116,11 +124,11 @@ def _codecs(settings: Settings) -> tuple[dict[str, Any], dict[str, str]]:
             raise ConfigError(f"--set codec.{name}: '{name}' is not compared; name it with --codec.")
     codecs, left_out = {}, {}
     for name in names:
-        chosen = component("codec", name)
-        config = chosen.configure(given.get(name, {}))
+        chosen, own = (component("codec", LEARNED), {"run": name}) if is_run(name) else (component("codec", name), {})
+        config = chosen.configure({**own, **given.get(name, {})})
         try:
             codecs[name] = chosen.load()(config)
-        except PluginError as error:
+        except (PluginError, DataError) as error:  # a library, or a run, is missing
             if settings.codec:
                 raise
             left_out[name] = str(error)

@@ -24,6 +24,8 @@ from rvtool.data.units import Unit, open_units
 from rvtool.errors import DataError, RvtoolError
 from rvtool.report import faint
 from rvtool.report.faint import ENOUGH, Estimate
+from rvtool.runs.run import is_run
+from rvtool.verbs.compare_codecs import LEARNED
 
 STACK_TOLERANCE = 0.02
 BEAM_PX = 4.0  # FWHM, where the header does not tell
@@ -153,7 +155,7 @@ def judge(
     with tempfile.TemporaryDirectory() as folder:
         packed, again = Path(folder) / f"image{SUFFIX}", Path(folder) / "image.fits"
         try:
-            report = compress_file(subject.path, packed, codec, bound, name)
+            report = compress_file(subject.path, packed, codec, bound, LEARNED if is_run(name) else name)
             decompress_file(packed, again)
         except RvtoolError as error:
             return Verdict(**base, failures=(str(error),))

@@ -18,7 +18,8 @@ from rvtool.report import html, tradeoff
 from rvtool.report.faint import noise_growth
 from rvtool.report.tables import number
 from rvtool.runs.run import Run
-from rvtool.verbs.evaluate import Settings, images, rates
+from rvtool.verbs.evaluate import Settings, images, rates, translation
+from rvtool.verbs.evaluate.degradation import plane_statistics
 from rvtool.verbs.evaluate.images import Further, Made, Rival
 
 STEP_SIGMA = 0.5  # whole steps in which pixels are counted for the evidence bound: those of --max-error 0.25sigma
@@ -96,8 +97,8 @@ class Costs:
             "elbo_latent_bits_per_pixel": self.latent_nats / self.values / log2,
             "elbo_density_bits_per_pixel": density,
             "likelihood": (
-                f"normal, of deviation {float(model.log_sigma.exp()):.4g} in stretched units, each pixel by itself; "
-                f"pixels in whole steps of {STEP_SIGMA:g} of their image's noise"
+                f"normal, of deviation {math.exp(float(model.log_sigma.detach())):.4g} in stretched units, each pixel by "
+                f"itself; pixels in whole steps of {STEP_SIGMA:g} of their image's noise"
             ),
             "earlier_figures": {**SEED_FIGURES, "note": SEED_NOTE},
         }
@@ -128,11 +129,15 @@ def _make(run: Run, settings: Settings, console: Console) -> Made:
     target = asked.material.target
     true = asked.inputs if target is None else target.pixels[asked.rows].astype(np.float32)
     one = asked.beside(np.where(np.isfinite(asked.inputs).all(axis=1, keepdims=True), true, np.nan), model.made)
-    codec = None if target is not None else rates.codec_of(run)
     found = rates.Tradeoff(one.truth)
-    one = replace(one, rivals_title="best codec of no fewer bits")
-    if codec is not None:
-        one = replace(one, rivals=_rivals(found, run, codec))
+    if target is not None:  # cleaner images: what counts as noise is that of the input, for the truth may have none
+        sigma = float(np.median([plane_statistics(image[0])[1] for image in one.inputs]))
+        one = replace(one, truth=replace(one.truth, sigma=sigma))
+        one = replace(one, rivals=translation.rivals(one))
+    else:
+        codec = rates.codec_of(run)
+        judged = () if codec is None else _rivals(found, run, codec)
+        one = replace(one, rivals=judged, rivals_title="best codec of no fewer bits")
     return replace(one, further=lambda metrics, out: _further(one, costs, found, metrics, out))
 
 

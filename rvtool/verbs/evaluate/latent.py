@@ -46,7 +46,10 @@ class Space:
     features
         (N, F).
     split
-        (N,): the part that the run gave each image; of images that it did not know, that of their dataset.
+        (N,): the part that the run gave each image, ``""`` where none; of a dataset that it did not learn from, that
+        which the images have there.
+    own
+        Whether the run learnt from this dataset.
     """
 
     run: Run
@@ -54,6 +57,7 @@ class Space:
     rows: np.ndarray
     features: np.ndarray
     split: np.ndarray
+    own: bool
 
 
 def evaluate(settings: Settings, runs: Sequence[Run], console: Console) -> dict[str, Any]:
@@ -77,17 +81,17 @@ def evaluate(settings: Settings, runs: Sequence[Run], console: Console) -> dict[
 def _look(run: Run, name: str, out: Path, settings: Settings, console: Console) -> dict[str, Any]:
     """Ask a run about every image; write, draw, probe and print."""
     material = run.material(settings.data)
-    column = settings.colour_by or run.data.label_column or SPLIT
-    if column not in material.dataset and (settings.colour_by or column != run.data.label_column):
-        raise unknown("column", column, material.dataset.table.column_names, hint=f"(in {material.dataset.root})")
-    column = column if column in material.dataset else SPLIT
+    dataset, label = material.dataset, run.data.label_column
+    if settings.colour_by and settings.colour_by not in dataset:
+        raise unknown("column", settings.colour_by, dataset.table.column_names, hint=f"(in {dataset.root})")
+    column = settings.colour_by or (label if label in dataset else SPLIT)
     space = _ask(run, material, name, settings, console)
     places, axes, explained = project(_scale(space)(space.features), settings.latent or "pca", settings.seed)
     told = {part: int((space.split == part).sum()) for part in ("train", "val", "test", "")}
     title = f"{name}: {len(space.rows)} images, {space.features.shape[1]} features"
     scatter(places, _values(space, column), column, axes, out / "latents.png", title=title)
     _write(space, places, out / "latents.parquet")
-    failures = len(material.dataset) - len(space.rows)
+    failures = len(dataset) - len(space.rows)
     found: dict[str, Any] = {
         "projection": settings.latent,
         "explained": explained,
@@ -117,8 +121,9 @@ def _ask(run: Run, material: Material, name: str, settings: Settings, console: C
         batches = run.prepare.batches(material, rows, settings.batch_size, device)
         features = features_of(run, batches, settings.symmetries, lambda done: move(done, len(rows)))
     known = run.known.splits_of(material)
-    split = np.where(known == "", material.dataset.words(SPLIT), known)[rows]
-    return Space(run, material, rows, features, split)
+    own = bool((known == "train").any())
+    split = known if own else np.array([part or "" for part in material.dataset.words(SPLIT)], object)
+    return Space(run, material, rows, features, split[rows], own)
 
 
 def _scale(space: Space) -> Scale:
@@ -198,7 +203,7 @@ def _probe(space: Space, settings: Settings) -> tuple[dict[str, Any], list[str]]
         raise DataError(f"it learns from the training images and is judged on others, and --split is {settings.split}.")
     labels = material.labels[space.rows]
     split = settings.split
-    if split == "auto" and not (run.known.splits_of(material) == "train").any():  # what it never saw is all new to it
+    if split == "auto" and not space.own:  # all of it is new to the run, and the probe needs some to learn from
         split = "test" if ((space.split == "test") & (labels >= 0)).any() else "val"
     judged, where, warnings = choose_rows(run, material, split)
     learnt = np.flatnonzero((space.split == "train") & (labels >= 0))

@@ -38,7 +38,7 @@ def _make(run: Run, settings: Settings, console: Console) -> Made:
     true = asked.material.target.pixels[asked.rows].astype(np.float32)
     true = np.where(_known(asked.inputs, true.shape), true, np.nan)
     one = asked.beside(true, run.data.target)
-    return replace(one, rivals=_rivals(one))
+    return replace(one, rivals=rivals(one))
 
 
 def _known(inputs: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
@@ -50,7 +50,7 @@ def _known(inputs: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     return known.repeat(rows, axis=-2).repeat(columns, axis=-1)
 
 
-def _rivals(one: Made) -> Iterator[Rival]:
+def rivals(one: Made) -> Iterator[Rival]:
     """Give what the model is to beat, each tuned on images that are not judged; and what must be said of it."""
     run, material = one.run, one.material
     image, target = one.image, one.truth.side

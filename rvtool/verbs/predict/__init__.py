@@ -28,7 +28,7 @@ class Settings(Config):
     out: Path | None = Field(
         None,
         description="Table of answers to write; of a translator the FITS file, or the folder for several. Default:"
-        " predictions.csv, or predictions.fits.",
+        " predictions.csv, neighbours.csv or predictions.fits.",
     )
     overwrite: bool = Field(False, description="Replace what exists.")
     ensemble: bool = Field(False, description="Ask all runs that are named before the images, and average.")
@@ -49,7 +49,14 @@ class Settings(Config):
     prototypes: Path | None = Field(
         None, description="Folder with a folder of examples a class: answer with these classes, never trained on."
     )
-    pool: Path | None = Field(None, description="Dataset or folder of unlabelled images: rank which to label next.")
+    neighbours: int = Field(
+        0, ge=0, description="Find this many images most alike each: of those trained on, or of --pool (0: answer)."
+    )
+    pool: Path | None = Field(
+        None,
+        description="Dataset or folder of unlabelled images: rank which to label next; with --neighbours, where to"
+        " look.",
+    )
     pick: int = Field(20, ge=1, description="Images of the pool to pick.")
     pick_by: Literal["entropy", "bald", "diverse"] = Field(
         "entropy", description="Pick where the answer is unsure, where opinions disagree, or unsure and unlike others."
@@ -65,7 +72,7 @@ class Settings(Config):
     @property
     def table(self) -> Path:
         """The table that is written of answers."""
-        return self.out or Path("predictions.csv")
+        return self.out or Path("neighbours.csv" if self.neighbours else "predictions.csv")
 
 
 def run(settings: Settings, console: Console) -> dict[str, Any]:
@@ -83,6 +90,9 @@ def run(settings: Settings, console: Console) -> dict[str, Any]:
 
     With `pool` the table ranks images to label next instead: ``rank, id, file, score`` and the probabilities, and a
     mosaic of them lies beside it.
+
+    With `neighbours` it has, for each image, that many rows: ``file, rank, id, path, label, distance`` of the images
+    that are most alike among the features of the model, and a mosaic of them lies beside it.
 
     Returns
     -------
@@ -103,7 +113,7 @@ def run(settings: Settings, console: Console) -> dict[str, Any]:
 
     names, paths = [settings.run], list(settings.paths)
     run = load_run(settings.run)
-    if run.task in ("translation", "autoencoding"):
+    if run.task in ("translation", "autoencoding") and not settings.neighbours:
         for name in ("ensemble", "explain", "pool", "prototypes", "targets", "dropout_passes"):
             if getattr(settings, name) != Settings.model_fields[name].default:
                 option = "--" + name.replace("_", "-")
@@ -117,6 +127,10 @@ def run(settings: Settings, console: Console) -> dict[str, Any]:
         raise ConfigError(f"--samples is for translators, and {settings.run} makes no images; leave it out.")
     if settings.table.exists() and not settings.overwrite:
         raise DataError(f"{settings.table} exists already; choose another --out, or replace it with --overwrite.")
+    if settings.neighbours:
+        from rvtool.verbs.predict.neighbours import find
+
+        return find(settings, run, paths, console)
     while paths and (is_run(paths[0]) or (not paths[0].exists() and is_run(runs_folder() / paths[0]))):
         names.append(str(paths.pop(0)))
     if len(names) > 1 and not settings.ensemble:

@@ -29,6 +29,7 @@ class Settings(Config):
     accumulate: int = Field(1, ge=1, description="Batches whose gradients make one step.")
     gpus: int | None = Field(None, ge=0, description="GPUs to use; 0 for the CPU. Default: what there is.")
     precision: Literal["32", "bf16", "16"] = Field("32", description="Arithmetic: 32-bit, or mixed with 16 bits.")
+    compile: bool = Field(False, description="Compile the networks (torch.compile): minutes at first, then faster.")
     schedule: Literal["constant", "cosine", "cosine-restarts", "polynomial"] = Field(
         "cosine", description="How the learning rate goes on after the warm-up."
     )

@@ -20,7 +20,10 @@ from rvtool.learning.schedule import steps_taken
 from rvtool.verbs.train.display import Display
 
 ADVICE = "try a lower --learning-rate, a smaller --clip, a longer --warmup or --precision 32"
-WON, WON_EPOCHS = 0.98, 3  # part of the pairs that a critic judges rightly, for how long
+EPOCHS_ON_END = 3
+WON = 0.98  # part of the pairs that a critic judges rightly
+COLLAPSED = 1e-3  # bits a pixel of all latents together
+COLLAPSE_ADVICE = "Try a lower --beta or --sigma, a --scale that leaves the images brighter, or a longer --warmup"
 CRITIC_ADVICE = "Try a lower --critic-rate, --set loss.NAME.gradient_penalty=1, or fewer --critic-width"
 GPU_STEPS_BETWEEN_LOOKS = 20  # each look makes the GPU wait
 SECONDS_BETWEEN_WRITES = 30.0  # of the steps' rows; an epoch's row is written at once
@@ -226,22 +229,41 @@ class StopAtStep(Callback):
 
 
 class Referee(Callback):
-    """Tells when a critic has won: for epochs on end it hardly ever takes what is made for true.
+    """Tells, once each, what goes wrong in a training for epochs on end.
 
-    Then it has nothing left to teach: its answers hardly change with what the generator does.
+    A critic has won where it hardly ever takes what is made for true: it has nothing left to teach, since its answers
+    hardly change with what the generator does. A posterior has collapsed where latents hold next to nothing of the
+    images: the decoder has learnt to do without them.
     """
 
     def __init__(self, journal: Journal, display: Display) -> None:
         self.journal, self.display = journal, display
-        self.told = False
+        self.told: set[str] = set()
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Look at the last epochs, once the journal has written this one down."""
-        last = [row.get("train/critic-accuracy", 0.0) for row in self.journal.rows if "val/loss" in row][-WON_EPOCHS:]
-        if self.told or len(last) < WON_EPOCHS or min(last) < WON:
-            return
-        self.told = True
-        self.display.line(
-            f"Mind: the critic told true from made in {last[-1]:.0%} of all cases for {WON_EPOCHS} epochs; it has won, "
-            f"and the generator learns little from it. {CRITIC_ADVICE}."
-        )
+        won = self._last("train/critic-accuracy")
+        if won and min(won) >= WON:
+            self._tell(
+                "critic",
+                f"the critic told true from made in {won[-1]:.0%} of all cases for {EPOCHS_ON_END} epochs; it has won, "
+                f"and the generator learns little from it. {CRITIC_ADVICE}.",
+            )
+        held = self._last("train/kl")
+        if held and max(held) < COLLAPSED:
+            self._tell(
+                "posterior",
+                f"the latents held less than {COLLAPSED:g} bits a pixel for {EPOCHS_ON_END} epochs; the posterior has "
+                f"collapsed, and every image comes out alike. {COLLAPSE_ADVICE}.",
+            )
+
+    def _last(self, name: str) -> list[float]:
+        """Return what the last epochs logged of a value; nothing where one did not."""
+        rows = [row for row in self.journal.rows if "val/loss" in row][-EPOCHS_ON_END:]
+        values = [row[name] for row in rows if name in row]
+        return values if len(values) == EPOCHS_ON_END else []
+
+    def _tell(self, of: str, what: str) -> None:
+        if of not in self.told:
+            self.told.add(of)
+            self.display.line(f"Mind: {what}")

@@ -79,6 +79,9 @@ def train(settings: Settings, console: Console, watching: Sequence[Callback] = (
         from rvtool.verbs.train.finder import find_learning_rate
 
         return find_learning_rate(model, batches, _arithmetic(settings, model, devices), path, console)
+    if settings.compile:
+        for part in model.networks:  # in place, so that weights keep their names
+            part.compile()
     os.environ[record.SHARED_PATH] = str(path)
     return _Training(settings, path, notes, devices, console, watching=watching).run(model, batches)
 

@@ -24,7 +24,7 @@ from rvtool.compressed.coder import Coder
 from rvtool.errors import ConfigError, DataError
 from rvtool.verbs import compress, decompress, simulate, train
 from rvtool_plugins.codecs.learned import LearnedConfig
-from rvtool_plugins.codecs.learned.codec import SHIPPED, TOLERANCE, LearnedCodec
+from rvtool_plugins.codecs.learned.codec import SHIPPED, TOLERANCE, LearnedCodec, _opened
 
 NOISE = 1.5e-4
 QUIET = Console(file=StringIO(), width=200)
@@ -37,15 +37,15 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RVTOOL_CACHE", str(root / "cache"))
         sky = {"size": 64, "las_max_arcsec": 80}
-        simulate.run(simulate.Settings(simulator="radio-galaxy", count=40, out=root / "sky", config=sky), QUIET)
+        simulate.run(simulate.Settings(simulator="radio-galaxy", count=30, out=root / "sky", config=sky), QUIET)
         for model in ("vqvae", "vae"):
             train.run(
                 train.Settings(
                     model=model,
-                    config={"width": 8, "latents": 16},
+                    config={"width": 4, "latents": 16},
                     data=root / "sky",
                     out=root / "runs" / model,
-                    steps=12,
+                    steps=6,
                     batch_size=8,
                     gpus=0,
                 ),
@@ -97,7 +97,7 @@ def cases() -> Iterator[tuple[str, np.ndarray]]:
     yield "half of it flat", np.where(np.arange(24) < 12, 0, sky(24, 24)).astype("f4")
 
 
-@pytest.mark.parametrize(("what", "image"), cases(), ids=[what for what, _ in cases()])
+@pytest.mark.parametrize(("what", "image"), list(cases()), ids=[what for what, _ in cases()])
 @pytest.mark.parametrize("name", ["vqvae", "vae", "peaks"])
 def test_what_comes_back(runs: Path, name: str, what: str, image: np.ndarray) -> None:
     codec = LearnedCodec(LearnedConfig(run=str(runs / name)))
@@ -138,12 +138,11 @@ def permuted(model: torch.nn.Module) -> torch.nn.Module:
     generator = torch.Generator().manual_seed(1)
     outer, inner = (torch.randperm(first.out_channels, generator=generator) for _ in range(2))
     with torch.no_grad():
-        first.weight.copy_(first.weight[outer]), first.bias.copy_(first.bias[outer])
-        block.around.weight.copy_(block.around.weight[inner][:, outer]), block.around.bias.copy_(
-            block.around.bias[inner]
-        )
-        block.mix.weight.copy_(block.mix.weight[outer][:, inner]), block.mix.bias.copy_(block.mix.bias[outer])
-        widen.weight.copy_(widen.weight[:, outer])
+        for layer, out in ((first, outer), (block.around, inner), (block.mix, outer)):
+            layer.weight.copy_(layer.weight[out])
+            layer.bias.copy_(layer.bias[out])
+        for layer, given in ((block.around, outer), (block.mix, inner), (widen, outer)):
+            layer.weight.copy_(layer.weight[:, given])
     return other
 
 
@@ -217,9 +216,8 @@ def test_foreign_and_damaged_bytes_are_told(codec: LearnedCodec) -> None:
                 codec.decode(foreign, image.shape, image.dtype)
         for _ in range(80):
             damaged = bytearray(data)
-            damaged[int(rng.integers(len(data)) if rng.random() < 0.5 else rng.integers(40))] ^= 1 << int(
-                rng.integers(8)
-            )
+            place = rng.integers(len(data) if rng.random() < 0.5 else 40)
+            damaged[int(place)] ^= 1 << int(rng.integers(8))
             try:
                 back = codec.decode(bytes(damaged), image.shape, image.dtype)
             except DataError:
@@ -269,7 +267,7 @@ def packed(file: Path, run: Path | str, **given: object) -> dict:
     return result | {"told": console.file.getvalue()}  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize("max_error", ["0.5sigma", "none"])
+@pytest.mark.parametrize("max_error", ["1e-4", "none"])
 def test_there_and_back(
     runs: Path, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, max_error: str
 ) -> None:
@@ -279,6 +277,7 @@ def test_there_and_back(
     out, back = tmp_path / "a.rv.fits", tmp_path / "back.fits"
     again = decompress.Settings(files=(out,), out=back)
     monkeypatch.setenv("RVTOOL_RUNS", str(tmp_path))
+    _opened.cache_clear()  # as in a process that has not met the run
     with pytest.raises(DataError, match=r"was compressed with a trained model\. The run .* is not in") as told:
         decompress.run(again, QUIET)
     assert "\n" not in str(told.value)
@@ -290,7 +289,7 @@ def test_there_and_back(
             assert np.array_equal(before[number].data, after[number].data)
         for number in (0, 1):
             error = np.abs(after[number].data.astype("f8") - before[number].data)
-            assert 0 < error.max() <= (0.55 * NOISE if max_error != "none" else np.inf)
+            assert 0 < error.max() <= float(max_error.replace("none", "inf"))
 
 
 def test_another_run_makes_the_file_anew(runs: Path, file: Path, tmp_path: Path) -> None:
@@ -324,7 +323,6 @@ def test_what_cannot_compress_is_told(runs: Path, file: Path, tmp_path: Path) ->
             packed(file, "learned")
 
 
-@pytest.mark.xfail(reason="the loop of 'train' writes the best checkpoint over what was measured (issue 8)")
 def test_a_finished_run_has_its_prior(codec: LearnedCodec, runs: Path) -> None:
     shares = np.diff(codec.prior.tables, axis=-1)
     assert np.ptp(shares) > 1000

@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 from torchvision.datasets import CIFAR10
 
+from rvtool.errors import SourceError
 from rvtool.kinds import Absent, Fatal, Found, Listed, Reply, Target
 from rvtool.testing import check_source
 from rvtool_plugins.sources.cifar10 import Cifar10Config, rvtool_sources
@@ -103,14 +104,22 @@ def test_what_is_not_there_or_was_changed_is_told(root: Path, tmp_path: Path) ->
 
 
 def test_torchvision_fetches_what_is_not_there(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (root / CIFAR10.base_folder).rename(tmp_path / "kept")
-    source, reply = ask(root, download=True)
-    assert reply.status == 404
+    kept = (root / CIFAR10.base_folder).rename(tmp_path / "kept")
 
     def fetch(self: CIFAR10) -> None:
-        if (tmp_path / "kept").exists():
-            (tmp_path / "kept").rename(Path(self.root) / CIFAR10.base_folder)
+        if kept.exists():
+            kept.rename(Path(self.root) / CIFAR10.base_folder)
 
     monkeypatch.setattr(CIFAR10, "download", fetch)
+    source, reply = ask(root, download=True)
     assert isinstance(read := source.entries("", reply), Listed)
     assert len(read.targets) == 3
+
+
+def test_what_cannot_be_fetched_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fetch(self: CIFAR10) -> None:
+        raise OSError("no route to host")
+
+    monkeypatch.setattr(CIFAR10, "download", fetch)
+    with pytest.raises(SourceError, match="no route to host"):
+        Cifar10(Cifar10Config(path=tmp_path, download=True)).query("", None)

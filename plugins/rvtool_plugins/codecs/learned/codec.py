@@ -123,11 +123,11 @@ class LearnedCodec:
         for one, (background, scale), limit in zip(symbols, scales, limits, strict=True):
             coded = self.prior.encode(one)
             parts.append(struct.pack("<fff", background, scale, limit) + _varint(len(coded)) + coded)
-        approximation = self._image(symbols, scales, limits, flat.shape)
         if isinf(bound):
             mask = encode_mask(~known) if not known.all() else b""
             bits = pack_bits(flat.view(unsigned(flat.dtype))[~known])
             return b"".join([*parts, _varint(len(mask)), mask, bits])
+        approximation = self._image(symbols, scales, limits, flat.shape)
         seed = 1 + zlib.crc32(flat.tobytes()) % 65535 if self.config.dither else 0
         return b"".join([*parts, encode_residual(flat, approximation, bound, MARGIN * bound, seed=seed)])
 
@@ -237,15 +237,17 @@ def _statistics(stretch: Any, scales: Sequence[tuple[float, float]]) -> torch.Te
 
 
 def _limit(stretch: Any, background: float, scale: float, bound: float) -> float:
-    """Return the stretched brightness up to which the decoder's floats stay within the margin of a bound; 0 if none."""
-    if isinf(bound):
-        return float(_BRIGHTNESS[-1])
+    """Return the stretched brightness up to which the decoder's floats stay within the margin of a bound, 0 if none."""
     if not 0 < scale < np.inf:
         return 0.0
+    statistics = _statistics(stretch, [(background, scale)])
     values = torch.from_numpy(np.stack([_BRIGHTNESS, _BRIGHTNESS + TOLERANCE * (1 + _BRIGHTNESS)]))[None, None]
-    both = stretch.invert(values, _statistics(stretch, [(background, scale)]).double()).double().numpy()[0, 0]
-    with np.errstate(invalid="ignore"):  # both may be infinite: not kept
-        kept = np.abs(both[1] - both[0]) <= MARGIN * bound
+    if isinf(bound):  # as far as floats reach
+        kept = torch.isfinite(stretch.invert(values.float(), statistics)).numpy()[0, 0, 1]
+    else:
+        both = stretch.invert(values, statistics.double()).double().numpy()[0, 0]
+        with np.errstate(invalid="ignore"):  # both may be infinite: not kept
+            kept = np.abs(both[1] - both[0]) <= MARGIN * bound
     return float(np.float32(_BRIGHTNESS[int(kept.argmin()) - 1 if not kept.all() else -1])) if kept[0] else 0.0
 
 

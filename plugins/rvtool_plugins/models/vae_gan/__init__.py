@@ -16,7 +16,7 @@ class VAEGANConfig(VariationalConfig):
     factor: Literal[4, 8] = Field(4, description="How many times coarser the latents are.")
     latents: int = Field(3, ge=1, description="Latents of a place.")
     width: int = Field(
-        32,
+        16,
         ge=8,
         multiple_of=8,
         description="Channels of the first level; the next ones have 2 and 4 times as many (published: 128).",

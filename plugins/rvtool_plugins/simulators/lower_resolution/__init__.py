@@ -14,7 +14,9 @@ class LowerResolutionConfig(Config):
 
     data: Path | None = Field(None, description="Dataset or folder of the images that are made coarser.")
     factor: int = Field(4, ge=1, le=32, description="Pixels along each axis that become one.")
-    to_beam_arcsec: float = Field(21.6, gt=0, description="Beam (FWHM) of the coarser images, arcsec.")
+    to_beam_arcsec: float = Field(
+        21.6, gt=0, description="Beam (FWHM) of the coarser images, arcsec; with the same beam only noise is added."
+    )
     from_beam_arcsec: float = Field(
         0.0, ge=0, description="Beam (FWHM) of the images where they do not tell, arcsec (0: they do)."
     )

@@ -81,12 +81,13 @@ class LowerResolution:
                 "arcsec), and lower-resolution knows round ones."
             )
         old = math.sqrt(beam.major_arcsec * beam.minor_arcsec)
-        if config.to_beam_arcsec <= old:
+        wider = math.sqrt(max(config.to_beam_arcsec**2 - old**2, 0.0))
+        if config.to_beam_arcsec < old or not (wider or config.rms_jy_beam or config.factor > 1):
             raise ConfigError(f"--to-beam-arcsec is {config.to_beam_arcsec:g}, and the images have {old:.3g} already.")
         self.height, self.width = (length // config.factor * config.factor for length in (side.height, side.width))
         if min(self.height, self.width) < config.factor:
             raise ConfigError(f"--factor {config.factor} leaves nothing of images of {side.width}x{side.height} px.")
-        self.sigma_px = SIGMA_PER_FWHM * math.sqrt(config.to_beam_arcsec**2 - old**2) / pixel
+        self.sigma_px = SIGMA_PER_FWHM * wider / pixel  # 0 with the same beam, where only noise is added
         unit, counted = side.unit.lower().replace(" ", ""), per(side.unit)
         self.per_beam = (config.to_beam_arcsec / old) ** 2 if counted == "beam" else 1.0
         if counted == "pixel":

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from rvtool.data.files import cache_folder
+from rvtool.errors import SourceError
 from rvtool.kinds import Absent, Fatal, Found, Listed, Reply, Request, SourceInfo, Target
 from rvtool.services.batches import png, split_columns
 from rvtool_plugins.sources.cifar10 import Cifar10Config
@@ -35,7 +36,21 @@ class Cifar10:
         )
 
     def query(self, label: str, count: int | None) -> tuple[Request, ...]:
-        """Ask for the file beside the batches."""
+        """Ask for the file beside the batches; before that, with `download`, torchvision fetches what is not there.
+
+        Raises
+        ------
+        SourceError
+            It cannot.
+        """
+        if self.config.download:
+            try:
+                _ = self._parts
+            except (OSError, RuntimeError) as error:
+                raise SourceError(
+                    f"torchvision cannot fetch CIFAR-10 into {self._root} ({error}); try again later, or name a folder "
+                    "that has it with --path."
+                ) from error
         return (Request(self.info.base_url),)
 
     def entries(self, label: str, reply: Reply) -> Listed | Fatal:
@@ -66,7 +81,7 @@ class Cifar10:
         return Found(png(np.asarray(image.convert("L") if self.config.grey else image)), ".png")
 
     def _opened(self, reply: Reply) -> dict[str, CIFAR10] | Fatal:
-        if reply.status != 200 and not self.config.download:
+        if reply.status != 200:
             return Fatal(
                 f"there is no CIFAR-10 in {self._root}; name the folder that holds cifar-10-batches-py with --path, or "
                 "let torchvision fetch it there with --download"
@@ -74,7 +89,9 @@ class Cifar10:
         try:
             return self._parts
         except (OSError, RuntimeError) as error:
-            return Fatal(f"torchvision cannot use CIFAR-10 in {self._root} ({error}); remove it, and try --download")
+            return Fatal(
+                f"torchvision cannot use CIFAR-10 in {self._root} ({error}); take it from where it was published"
+            )
 
     @cached_property
     def _parts(self) -> dict[str, CIFAR10]:

@@ -14,8 +14,8 @@ class RgzConfig(Config):
 
     path: Path | None = Field(
         None,
-        description="The folder of batches (rgz20k-batches-py, rgz108k-batches-py), or the archive of the 20,000; the "
-        "108,000 are at no public address. Default: fetch the archive of the 20,000.",
+        description="The folder of batches (rgz20k-batches-py, rgz108k-batches-py), or the archive of the 20,000, "
+        "which is slower. The 108,000 are at no public address. Default: fetch the archive of the 20,000.",
     )
     drop_duplicates: bool = Field(False, description="Of images with the very same pixels, keep the first.")
     least_las_arcsec: float = Field(

@@ -63,9 +63,9 @@ def read_pictures(batches: Iterable[tuple[str, bytes]], config: RgzConfig) -> di
             if digest in seen:
                 continue
             seen.add(digest)
-        place = from_name(str(name)) or (None, None)
+        ra_deg, dec_deg = from_name(str(name)) or (None, None)
         columns = {"las_arcsec": las_arcsec, "in_mirabest": in_mirabest, **split_columns(image.split)}
-        target = Target(_free(str(name), found), *place, columns)
+        target = Target(_free(str(name), found), ra_deg, dec_deg, columns)
         found[target.id] = Picture(target, zlib.compress(raw, 1))
     if not found:
         raise DataError("No image is left; ask for less with --least-las-arcsec and --without-mirabest.")
