@@ -38,8 +38,9 @@ class Prior:
     tables : (S, `CONTEXTS`, K + 1) int32
         Cumulative probabilities, as `rvtool.coding.symbols.integer_tables` gives them.
     open
-        Numbers are counted from the middle symbol, and there are others: the first and the last symbol then stand for
-        all numbers from there on, and how far beyond is added as an Elias gamma code. Else they are 0 to K - 1.
+        K is odd, numbers are counted from the middle symbol, and there are others: the first and the last symbol then
+        stand for all numbers from there on, and how far beyond is added as an Elias gamma code. Else they are 0 to
+        K - 1.
     """
 
     classes: np.ndarray

@@ -62,7 +62,8 @@ class Analysis(nn.Module):
     ) -> None:
         super().__init__()
         half = cell // 2
-        self.line = nn.Conv2d(channels, latents + further, 2 * cell, cell, half, bias=False)
+        self.further = further
+        self.line = nn.Conv2d(channels, latents, 2 * cell, cell, half, bias=False)
         self.net = nn.Sequential(
             nn.PixelUnshuffle(half),
             nn.Conv2d(channels * half**2, width, 3, padding=1),
@@ -73,12 +74,12 @@ class Analysis(nn.Module):
         )
         self.last = _silent(nn.Conv2d(2 * width, latents + further, 1))
         with torch.no_grad():
-            self.line.weight.zero_()
-            self.line.weight[:latents] = gain * _cosines(channels, latents, cell)
+            self.line.weight.copy_(gain * _cosines(channels, latents, cell))
 
     def forward(self, image: Tensor) -> Tensor:
         """Return the maps of an image."""
-        maps: Tensor = self.line(image) + self.last(self.net(image))
+        line = functional.pad(self.line(image), (0, 0, 0, 0, 0, self.further))
+        maps: Tensor = line + self.last(self.net(image))
         return maps
 
 

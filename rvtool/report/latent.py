@@ -35,25 +35,27 @@ def scatter(
     axes
         What the two coordinates are.
     """
-    size = float(np.clip(4000 / max(len(places), 1), 3, 30))
+    x, y = places.T
+    size = float(np.clip(15000 / max(len(places), 1), 6, 30))
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(6.6, 5.0), layout="constrained")
         panel = figure.subplots()
         if values.dtype.kind == "f":
             known = np.isfinite(values)
-            panel.scatter(*places[~known].T, s=size, color=GREY, alpha=0.4, linewidths=0)
-            drawn = panel.scatter(*places[known].T, s=size, c=values[known], cmap="viridis", linewidths=0)
+            panel.scatter(x[~known], y[~known], s=size, color=GREY, alpha=0.4, linewidths=0)
+            drawn = panel.scatter(x[known], y[known], s=size, c=values[known], cmap="viridis", linewidths=0)
             if known.any():
                 drawn.set_clim(*np.percentile(values[known], (1, 99)))  # one outlier shall not eat all colours
                 figure.colorbar(drawn, ax=panel, label=name, extend="both")
         else:
             told, rest = _frequent(values)
-            panel.scatter(*places[rest].T, s=size, color=GREY, alpha=0.4, linewidths=0, label=f"{OTHERS} {rest.sum()}")
+            panel.scatter(x[rest], y[rest], s=size, color=GREY, alpha=0.4, linewidths=0, label=f"{OTHERS} {rest.sum()}")
             for number, word in enumerate(told):
                 rows = values == word
                 colour, hollow = SERIES[number % len(SERIES)], number >= len(SERIES)
                 panel.scatter(
-                    *places[rows].T,
+                    x[rows],
+                    y[rows],
                     s=size,
                     marker=MARKERS[number % len(MARKERS)],
                     facecolors="none" if hollow else colour,

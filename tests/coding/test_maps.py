@@ -60,8 +60,8 @@ def test_the_largest_numbers_come_back_and_larger_ones_are_refused() -> None:
 
 @pytest.mark.parametrize("open", [True, False])
 def test_bytes_are_what_bits_say(open: bool) -> None:
-    for number, maps in enumerate(structured(3, 48, 1)):
-        maps = maps * (1, 1, 40)[number] if open else np.abs(maps).clip(0, CLOSED - 1)
+    for number, given_maps in enumerate(structured(3, 48, 1)):
+        maps = given_maps * (1, 1, 40)[number] if open else np.abs(given_maps).clip(0, CLOSED - 1)
         expected = prior(open).bits(maps).sum() / 8
         assert len(prior(open).encode(maps)) == pytest.approx(expected, rel=0.03, abs=4)
         assert expected > 50

@@ -15,7 +15,6 @@ from rich.console import Console
 from rvtool.data.batches import Prepare
 from rvtool.kinds import Batch
 from rvtool.report import html, tradeoff
-from rvtool.report.faint import noise_growth
 from rvtool.report.tables import number
 from rvtool.runs.run import Run
 from rvtool.verbs.evaluate import Settings, images, rates, translation
@@ -195,22 +194,16 @@ def _noise(one: Made) -> dict[str, float | None]:
     """Say what became of the noise of the background: how much of it the output has, and how much is left out of it.
 
     ``score`` is Var(input - output) / sigma^2 there: 1 where all noise was taken out and nothing else, 0 where all is
-    kept.
+    kept. The background is what lies within 3 sigma of its median.
     """
     kept, scores = [], []
     inputs, outputs, background = one.inputs[:, 0], one.outputs[:, 0], one.truth.background[:, 0]
-    if inputs.shape != outputs.shape:
-        return {"kept": None, "score": None}
     for image, output, (floor, sigma) in zip(inputs, outputs, background, strict=True):
-        growth = noise_growth(image, np.where(np.isfinite(image), output, np.nan), float(sigma), 0.0) if sigma else None
-        if growth is None:
-            continue
-        kept.append(growth[0])
         empty = np.isfinite(image) & (np.abs(image - floor) < 3 * sigma)
-        scores.append(float(np.var((image - output)[empty]) / sigma**2))
-    if not kept:
-        return {"kept": None, "score": None}
-    return {"kept": float(np.median(kept)), "score": float(np.median(scores))}
+        if sigma > 0 and empty.any():
+            kept.append(float(output[empty].std() / image[empty].std()))
+            scores.append(float(np.var((image - output)[empty]) / sigma**2))
+    return {"kept": float(np.median(kept)) if kept else None, "score": float(np.median(scores)) if scores else None}
 
 
 def _lines(metrics: dict[str, Any]) -> Iterator[str]:

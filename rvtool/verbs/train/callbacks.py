@@ -44,18 +44,18 @@ class Journal(Callback):
         self.path, self.display, self.log_every = path, display, log_every
         self.rows: list[dict[str, float]] = []
         self.sums: dict[str, Any] = {}
-        self.images = 0
+        self.images: dict[str, int] = {}  # behind each sum: what begins within an epoch counts from then on
         self._begun = time.perf_counter()
         self._timed_images = 0
         self._written = 0.0
 
     def state_dict(self) -> dict[str, Any]:
         """Return rows and running sums, as plain numbers."""
-        return {"rows": self.rows, "sums": {k: float(v) for k, v in self.sums.items()}, "images": self.images}
+        return {"rows": self.rows, "sums": {k: float(v) for k, v in self.sums.items()}, "images": dict(self.images)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take rows and running sums back."""
-        self.rows, self.sums, self.images = list(state["rows"]), dict(state["sums"]), state["images"]
+        self.rows, self.sums, self.images = list(state["rows"]), dict(state["sums"]), dict(state["images"])
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the clock of the epoch."""
@@ -66,7 +66,6 @@ class Journal(Callback):
     ) -> None:
         """Add the step's values, weighted by its images; stop where one is no number."""
         size = len(batch["image"])
-        self.images += size
         self._timed_images += size
         step = steps_taken(trainer, pl_module, batch_idx) + 1
         look = pl_module.device.type == "cpu" or step % GPU_STEPS_BETWEEN_LOOKS == 0
@@ -75,6 +74,7 @@ class Journal(Callback):
                 continue
             # sums stay on the device, in double precision, so that no step waits for the GPU
             self.sums[name] = self.sums.get(name, 0.0) + value.detach().double() * size
+            self.images[name] = self.images.get(name, 0) + size
             if look and _is_loss(name, pl_module) and not bool(torch.isfinite(value)):
                 raise Diverged(f"{name} became {float(value)} at step {step}")
         if self.log_every and (batch_idx + 1) % self.log_every == 0:
@@ -86,11 +86,11 @@ class Journal(Callback):
         validation = {k: float(v) for k, v in trainer.callback_metrics.items() if k.startswith("val/")}
         last = trainer.fit_loop.epoch_loop.batch_progress.current.ready - 1
         self._add_row(trainer, steps_taken(trainer, pl_module, last) + 1, validation)
-        self.sums, self.images = {}, 0
+        self.sums, self.images = {}, {}
         self.display.epoch(self.rows[-1])
 
     def _means(self) -> dict[str, float]:
-        return {name: float(total) / max(self.images, 1) for name, total in self.sums.items()}
+        return {name: float(total) / self.images[name] for name, total in self.sums.items()}
 
     def _speed(self) -> float:
         return self._timed_images / max(time.perf_counter() - self._begun, 1e-9)

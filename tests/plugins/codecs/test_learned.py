@@ -1,4 +1,4 @@
-"""A trained autoencoder as a codec: what comes back, within which bound, wherever it is decoded; and through the verbs."""
+"""A trained autoencoder as a codec: what comes back, within which bound, wherever it is decoded; and the verbs."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """Codes out of books and whole numbers: nothing is scrambled, what is learnt follows its formulae."""
 
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -104,7 +105,7 @@ def test_each_further_book_leaves_less():
             torch.zeros_like(latents),
         )
         errors.append(float(functional.mse_loss(part, latents)))
-    assert all(after < 0.8 * before for before, after in zip(errors, errors[1:], strict=False))
+    assert all(after < 0.8 * before for before, after in pairwise(errors))
     assert float(functional.mse_loss(whole, latents)) == pytest.approx(errors[-1])
     assert float(found(latents).distance) == pytest.approx(errors[-1], rel=1e-4)
 
