@@ -22,7 +22,8 @@ def keep(run: Path, out: Path, data: str, judged: Path | None) -> None:
     """Copy a run, and its judgement where there is one."""
     out.mkdir(parents=True)
     for name in FILES:
-        shutil.copy(run / name, out / name)
+        if (run / name).exists():
+            shutil.copy(run / name, out / name)
     record = json.loads((run / "run.json").read_text())
     if judged is not None:
         shutil.copy(judged / "predictions.csv", out / "predictions.csv")

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import numpy as np
 import torch
 
+from rvtool.data.stretch import measure
 from rvtool.kinds import Batch, DataInfo, Side
 
 CLASSES = ("a", "b", "c")
@@ -27,6 +29,8 @@ def example_batch(data: DataInfo, size: int = 6, seed: int = 0) -> Batch:
     label = torch.arange(size) % max(1, len(data.classes))
     batch = {"image": _sources(data.image, label, generator), "index": torch.arange(size)}
     batch["mask"] = torch.ones_like(batch["image"][:, :1], dtype=torch.bool)
+    measured = [measure(image, np.ones(image.shape[1:], bool)) for image in batch["image"].numpy()]
+    batch["image_statistics"] = torch.from_numpy(np.stack(measured))
     if data.target is not None:
         batch["target"] = batch["image"] if data.target == data.image else _sources(data.target, label, generator)
         batch["target"] = batch["target"].square()

@@ -13,6 +13,7 @@ SMALL = {
     "loss": {
         "vgg-perceptual": {"weights": "random", "layers": "relu2_2"},  # those of ImageNet are not everywhere
         "lpips": {"weights": "random", "network": "alex"},
+        "noise-preserving": {"fwhm_px": 3},  # the example's images do not tell their beam
     },
     "model": {
         "mobilenet-v2": {"width": 0.25},

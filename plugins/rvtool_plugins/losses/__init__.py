@@ -1,7 +1,7 @@
 """Losses: what training minimises.
 
-Of classifiers and regressors: `classification`, `regression`. Of images: `pixels`, `physical` (fluxes), `perceptual`
-(what a trained network sees) and `adversarial` (what a critic sees).
+Of classifiers and regressors: `classification`, `regression`. Of images: `pixels`, `physical` (fluxes), `noise` (what
+is left out), `perceptual` (what a trained network sees) and `adversarial` (what a critic sees).
 """
 
 from __future__ import annotations
@@ -69,6 +69,13 @@ class FluxConfig(Config):
     consistency: float = Field(
         1.0, ge=0, description="Weight of the difference to the input, seen with its beam on its grid."
     )
+
+
+class NoisePreservingConfig(Config):
+    """Settings of the loss on what is left out."""
+
+    correlation: float = Field(1.0, ge=0, description="Weight of the residual's correlation between pixels.")
+    fwhm_px: float = Field(0.0, ge=0, description="Width of the beam that shapes the noise, px (0: the images' own).")
 
 
 class AdversarialConfig(Config):
@@ -180,6 +187,12 @@ def rvtool_losses() -> list[Component]:
             "Integrated flux, peak flux and consistency with the input, in physical units",
             FluxConfig,
             "rvtool_plugins.losses.physical:Flux",
+        ),
+        Component(
+            "noise-preserving",
+            "What is left out of an image should have the strength and the grain of its noise",
+            NoisePreservingConfig,
+            "rvtool_plugins.losses.noise:NoisePreserving",
         ),
         Component(
             "vgg-perceptual",

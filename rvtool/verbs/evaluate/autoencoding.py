@@ -85,6 +85,7 @@ class Costs:
         entropy = -(shares * np.log(np.maximum(shares, 1e-12))).sum(axis=1)
         density = (self.latent_nats + self.pixel_nats) / self.values / log2
         stepped = self.stepped == self.values
+        sigma = math.exp(float(model.log_sigma.detach()))
         told = {
             "payload_bits_per_pixel": bits,
             "estimated_bits_per_pixel": estimate,
@@ -96,8 +97,8 @@ class Costs:
             "elbo_latent_bits_per_pixel": self.latent_nats / self.values / log2,
             "elbo_density_bits_per_pixel": density,
             "likelihood": (
-                f"normal, of deviation {math.exp(float(model.log_sigma.detach())):.4g} in stretched units, each pixel by "
-                f"itself; pixels in whole steps of {STEP_SIGMA:g} of their image's noise"
+                f"normal, of deviation {sigma:.4g} in stretched units, each pixel by itself; pixels in whole steps of "
+                f"{STEP_SIGMA:g} of their image's noise"
             ),
             "earlier_figures": {**SEED_FIGURES, "note": SEED_NOTE},
         }

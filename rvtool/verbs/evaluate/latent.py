@@ -157,7 +157,7 @@ def project(features: np.ndarray, how: str, seed: int) -> tuple[np.ndarray, tupl
 def _values(space: Space, column: str) -> np.ndarray:
     """Return what a column says of each image: numbers where it holds numbers and is not the class, else words."""
     if column == SPLIT:
-        return np.where(space.split == "", None, space.split)
+        return np.array([part or None for part in space.split], object)
     dataset, classes = space.material.dataset, space.run.data.classes
     kind = dataset.table.schema.field(column).type
     numbers = pa.types.is_floating(kind) or pa.types.is_integer(kind)
