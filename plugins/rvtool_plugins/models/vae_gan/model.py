@@ -184,13 +184,14 @@ class VAEGAN(Variational):
         config = self.config
         critic = list(self.critic.parameters())
         others = [p for name, p in self.named_parameters() if not name.startswith("critic.") and p.requires_grad]
-        return [
+        autoencoder, judge = (
             torch.optim.AdamW(parameters, lr=rate, betas=(0.5, 0.9), weight_decay=config.weight_decay)
             for parameters, rate in (
                 (others, config.learning_rate),
                 (critic, config.learning_rate * config.critic_rate),
             )
-        ]
+        )
+        return [self.with_quick_sigma(autoencoder), judge]
 
     @property
     def critic_start(self) -> int:
