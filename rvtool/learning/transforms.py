@@ -25,7 +25,7 @@ class Residual(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.around, self.mix = nn.Conv2d(channels, channels, 3, padding=1), nn.Conv2d(channels, channels, 1)
+        self.around, self.mix = _seeing(channels, channels), nn.Conv2d(channels, channels, 1)
 
     def forward(self, maps: Tensor) -> Tensor:
         """Add to ``(B, C, H, W)`` what is seen around each place."""
@@ -63,12 +63,12 @@ class Analysis(nn.Module):
         super().__init__()
         half = cell // 2
         self.further = further
-        self.line = nn.Conv2d(channels, latents, 2 * cell, cell, half, bias=False)
+        self.line = nn.Conv2d(channels, latents, 2 * cell, cell, half, bias=False, padding_mode="replicate")
         self.net = nn.Sequential(
             nn.PixelUnshuffle(half),
-            nn.Conv2d(channels * half**2, width, 3, padding=1),
+            _seeing(channels * half**2, width),
             *(Residual(width) for _ in range(blocks)),
-            nn.Conv2d(width, 2 * width, 4, 2, 1),
+            nn.Conv2d(width, 2 * width, 4, 2, 1, padding_mode="replicate"),
             *(Residual(2 * width) for _ in range(blocks)),
             nn.LeakyReLU(0.1),
         )
@@ -91,16 +91,16 @@ class Synthesis(nn.Module):
     ) -> None:
         super().__init__()
         half = cell // 2
-        self.line = nn.ConvTranspose2d(latents, channels, 2 * cell, cell, half)
+        self.line = nn.ConvTranspose2d(latents, channels, 2 * cell, cell, half + cell)  # and what `forward` puts round
         self.net = nn.Sequential(
-            nn.Conv2d(latents, 2 * width, 3, padding=1),
+            _seeing(latents, 2 * width),
             *(Residual(2 * width) for _ in range(blocks)),
             nn.Conv2d(2 * width, 4 * width, 1),
             nn.PixelShuffle(2),
             *(Residual(width) for _ in range(blocks)),
             nn.LeakyReLU(0.1),
         )
-        self.last = _silent(nn.Conv2d(width, channels * half**2, 3, padding=1))
+        self.last = _silent(_seeing(width, channels * half**2))
         self.shuffle = nn.PixelShuffle(half)
         with torch.no_grad():
             self.line.weight.copy_(_cosines(channels, latents, cell) / gain)
@@ -108,8 +108,14 @@ class Synthesis(nn.Module):
 
     def forward(self, maps: Tensor) -> Tensor:
         """Return the image of maps."""
-        image: Tensor = self.line(maps) + self.shuffle(self.last(self.net(maps)))
+        line = self.line(functional.pad(maps, (1, 1, 1, 1), mode="replicate"))
+        image: Tensor = line + self.shuffle(self.last(self.net(maps)))
         return image
+
+
+def _seeing(before: int, after: int) -> nn.Conv2d:
+    """Return a layer that sees the neighbours of each place; beyond an edge lies what lies at it, or tiles had seams."""
+    return nn.Conv2d(before, after, 3, padding=1, padding_mode="replicate")
 
 
 def reach(cell: int, blocks: int) -> int:

@@ -49,6 +49,12 @@ class VonMisesConfig(Config):
     largest_deg: float = Field(180.0, gt=0, le=360, description="Largest angle that there is, deg; the least is 0.")
 
 
+class MSEConfig(Config):
+    """Settings of the mean square difference."""
+
+    lit: float = Field(1.0, gt=0, description="How much pixels 4 sigma above the background count, the others 1.")
+
+
 class CharbonnierConfig(Config):
     """Settings of the Charbonnier loss."""
 
@@ -154,8 +160,8 @@ def rvtool_losses() -> list[Component]:
         ),
         Component(
             "mse",
-            "Mean square difference",
-            Config,
+            "Mean square difference; of sources more, where asked",
+            MSEConfig,
             "rvtool_plugins.losses.pixels:MSE",
         ),
         Component(

@@ -18,10 +18,11 @@ from rvtool.errors import ConfigError
 if TYPE_CHECKING:
     from rvtool import Config
     from rvtool.kinds import DataInfo, LossContext
-    from rvtool_plugins.losses import CharbonnierConfig, SSIMConfig
+    from rvtool_plugins.losses import CharbonnierConfig, MSEConfig, SSIMConfig
 
 WINDOW, WIDTH = 11, 1.5  # of SSIM: side and standard deviation, px
 K1, K2 = 0.01, 0.03
+LIT_SIGMA = 4.0  # of the noise, above which a pixel belongs to a source
 LEAST_PEAK = 0.01  # of a target, so that one of empty sky does not outweigh its batch
 LEAST_ERROR = 1e-4  # where the root's slope would be infinite
 
@@ -54,7 +55,30 @@ class L1(PixelLoss):
 
 
 class MSE(PixelLoss):
-    """e^2: its best answer is the mean of what is possible."""
+    """e^2: its best answer is the mean of what is possible.
+
+    With `lit` above 1 pixels that stand more than 4 sigma of the image's noise above its median count so much more than
+    the sky: where bits are few, they go to sources first.
+    """
+
+    def __init__(self, config: MSEConfig, data: DataInfo) -> None:
+        super().__init__(config, data)
+        self.lit = config.lit
+
+    def forward(self, prediction: Tensor, target: Tensor, context: LossContext) -> Tensor:
+        """Compute the loss of ``(B, C, H, W)``."""
+        if self.lit == 1:
+            return super().forward(prediction, target, context)
+        if context.physical is None:
+            raise ConfigError(
+                "Loss 'mse' finds the lit pixels in the images' physical unit, and this model's stretch cannot be "
+                "inverted; train without --clip-sigma, or leave loss.mse.lit out."
+            )
+        median, sigma = (context.batch["image_statistics"][:, k].float()[:, None, None, None] for k in (0, 1))
+        known = known_pixels(target, context)
+        weight = torch.where(context.physical["target"] > median + LIT_SIGMA * sigma, self.lit, 1.0)
+        error = torch.where(known, prediction.float() - target.float(), 0.0)
+        return mean_where(known, weight * error.square())
 
     def of_error(self, error: Tensor) -> Tensor:
         """Return e^2."""

@@ -95,3 +95,16 @@ def test_autocast_does_not_round(name):
     exact = build(name)(prediction, target, NOWHERE)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         torch.testing.assert_close(build(name)(prediction, target, NOWHERE), exact)
+
+
+def test_pixels_of_sources_count_more_where_asked():
+    """Of one lit pixel in ten and an error of 1 everywhere the mean is (9 + lit) / 10."""
+    loss = build("mse", lit=6)
+    image = torch.zeros(1, 1, 1, 10)
+    image[..., 3] = 5.0  # of noise 1
+    batch = {"image": image, "mask": torch.ones_like(image, dtype=torch.bool)}
+    batch["image_statistics"] = torch.tensor([[0.0, 1.0, 5.0]])
+    with pytest.raises(ConfigError, match="lit"):
+        loss(image + 1, image, LossContext(batch))
+    physical = {"image": image, "target": image, "prediction": image + 1}
+    assert float(loss(image + 1, image, LossContext(batch, physical))) == pytest.approx(1.5)
