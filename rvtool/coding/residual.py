@@ -88,7 +88,9 @@ def encode_residual(
     number = np.floor(steps + shake + 0.5).astype(np.int64)
     with np.errstate(over="ignore", invalid="ignore"):
         errors = np.abs(_added(base, number - shake, step, tile.dtype).astype(np.float64) - tile.astype(np.float64))
-    special = ~(known & (errors <= bound - margin))
+    # elsewhere the sum may be rounded to the stored type the other way
+    slack = np.spacing(np.abs(np.where(known, tile, 0))).astype(np.float64) / 2 if margin else 0.0
+    special = ~(known & (errors <= bound - margin - slack))
     number[special] = 0
     numbers = folded(number)
     buffer = np.zeros(12 * numbers.size + 16, np.uint8)

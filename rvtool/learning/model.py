@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
@@ -125,7 +126,7 @@ class Model(LightningModule):
     def configure_optimizers(self) -> Any:
         """Make AdamW with the config's learning rate, decaying matrices and kernels only."""
         rate = self.config.learning_rate
-        groups = decay_groups(self, self.config.weight_decay)
+        groups = decay_groups(self.parameters(), self.config.weight_decay)
         if self.backbone_rate != 1:
             slow = {id(p) for layer in self.backbone for p in layer.parameters()}
             groups = [
@@ -172,12 +173,12 @@ class Model(LightningModule):
         optimizer.zero_grad()
 
 
-def decay_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Split a module's trainable parameters into those that decay and those that do not.
+def decay_groups(parameters: Iterable[nn.Parameter], weight_decay: float) -> list[dict[str, Any]]:
+    """Split the trainable ones of some parameters into those that decay and those that do not.
 
     Biases and the scales of normalisation layers have one dimension and do not decay.
     """
-    trainable = [p for p in module.parameters() if p.requires_grad]
+    trainable = [p for p in parameters if p.requires_grad]
     groups = [
         {"params": [p for p in trainable if p.ndim >= 2], "weight_decay": weight_decay},
         {"params": [p for p in trainable if p.ndim < 2], "weight_decay": 0.0},

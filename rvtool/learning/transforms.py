@@ -114,7 +114,7 @@ class Synthesis(nn.Module):
 
 
 def _seeing(before: int, after: int) -> nn.Conv2d:
-    """Return a layer that sees the neighbours of each place; beyond an edge lies what lies at it, or tiles had seams."""
+    """Return a layer that sees the neighbours of each place; beyond an edge lies the same, or tiles had seams."""
     return nn.Conv2d(before, after, 3, padding=1, padding_mode="replicate")
 
 

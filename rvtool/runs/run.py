@@ -6,6 +6,7 @@ import datetime
 import hashlib
 import json
 import os
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -312,8 +313,9 @@ def _latest() -> Path:
 
 def _hashed(sha256: str) -> Run:
     for path in sorted(runs_folder().glob("*/model.safetensors")):
-        if (path.parent / "run.json").exists() and (run := load_run(path.parent)).sha256 == sha256:
-            return run
+        with suppress(DataError):  # a folder that is no run, or a damaged one, hides no other
+            if (run := load_run(path.parent)).sha256 == sha256:
+                return run
     raise DataError(
         f"The run {sha256[:12]} is not in '{runs_folder()}'; put its folder there, or set RVTOOL_RUNS to the folder "
         "that it lies in."

@@ -15,6 +15,7 @@ from rvtool.kinds import Batch
 from rvtool.runs.run import load_run
 
 ENOUGH = 4096  # images, turned ones counted: more hardly change a table of shares
+MOST_SYMBOLS = 1 << 25  # of all of them: counting takes 20 bytes each
 SYMMETRIES = 8
 
 
@@ -25,10 +26,12 @@ def keep_settled(path: Path, material: Material, device: torch.device, batch_siz
     """
     run = load_run(path)
     model = run.model.to(device)
-    rows = material.rows("train")
-    if len(rows) > ENOUGH:
-        rows = np.sort(np.random.default_rng(seed).choice(rows, ENOUGH, replace=False))
-    symmetries = min(SYMMETRIES, max(1, ENOUGH // len(rows))) if run.data.image.axes == "sky" else 1
+    rows, side = material.rows("train"), run.data.image
+    each = model.maps * -(-side.height // model.cell) * -(-side.width // model.cell)
+    enough = max(1, min(ENOUGH, MOST_SYMBOLS // each))
+    if len(rows) > enough:
+        rows = np.sort(np.random.default_rng(seed).choice(rows, enough, replace=False))
+    symmetries = min(SYMMETRIES, max(1, enough // len(rows))) if side.axes == "sky" else 1
 
     def batches() -> Iterator[Batch]:
         for batch in run.prepare.batches(material, rows, batch_size, device):

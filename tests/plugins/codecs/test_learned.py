@@ -24,7 +24,7 @@ from rvtool.compressed.coder import Coder
 from rvtool.errors import ConfigError, DataError
 from rvtool.verbs import compress, decompress, simulate, train
 from rvtool_plugins.codecs.learned import LearnedConfig
-from rvtool_plugins.codecs.learned.codec import SHIPPED, TOLERANCE, LearnedCodec, _opened
+from rvtool_plugins.codecs.learned.codec import SHIPPED, TOLERANCE, LearnedCodec, _by_hash
 
 NOISE = 1.5e-4
 QUIET = Console(file=StringIO(), width=200)
@@ -277,7 +277,7 @@ def test_there_and_back(
     out, back = tmp_path / "a.rv.fits", tmp_path / "back.fits"
     again = decompress.Settings(files=(out,), out=back)
     monkeypatch.setenv("RVTOOL_RUNS", str(tmp_path))
-    _opened.cache_clear()  # as in a process that has not met the run
+    _by_hash.cache_clear()  # as in a process that has not met the run
     with pytest.raises(DataError, match=r"was compressed with a trained model\. The run .* is not in") as told:
         decompress.run(again, QUIET)
     assert "\n" not in str(told.value)

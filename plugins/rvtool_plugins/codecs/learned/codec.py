@@ -80,9 +80,7 @@ class LearnedCodec:
         DataError
             It is not among the runs here.
         """
-        if SHIPPED.exists() and _opened(str(SHIPPED)).sha256 == sha256:
-            return cls(LearnedConfig.model_validate({}))
-        return cls(LearnedConfig.model_validate({"run": f"sha256:{sha256}"}))
+        return _by_hash(sha256)
 
     @property
     def model_sha256(self) -> str:
@@ -206,6 +204,13 @@ class LearnedCodec:
 
 
 @lru_cache(maxsize=4)
+def _by_hash(sha256: str) -> LearnedCodec:
+    """Build the codec of a run once, however many files it wrote: what a hash names never changes."""
+    if SHIPPED.exists() and load_run(SHIPPED).sha256 == sha256:
+        return LearnedCodec(LearnedConfig.model_validate({}))
+    return LearnedCodec(LearnedConfig.model_validate({"run": f"sha256:{sha256}"}))
+
+
 def _opened(name: str) -> Any:
     """Open a run that can compress."""
     run = load_run(name)

@@ -23,6 +23,7 @@ from rvtool.kinds import Batch
 from rvtool.learning import Variational
 from rvtool.learning.autoencoder import truth_of
 from rvtool.learning.critic import Judged, answers, critic_loss
+from rvtool.learning.model import decay_groups
 from rvtool.learning.schedule import steps_taken
 
 if TYPE_CHECKING:
@@ -182,13 +183,12 @@ class VAEGAN(Variational):
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         """Make AdamW for the autoencoder, the likelihood's width among its parameters, and for the critic."""
         config = self.config
-        critic = list(self.critic.parameters())
-        others = [p for name, p in self.named_parameters() if not name.startswith("critic.") and p.requires_grad]
+        others = [parameter for name, parameter in self.named_parameters() if not name.startswith("critic.")]
         autoencoder, judge = (
-            torch.optim.AdamW(parameters, lr=rate, betas=(0.5, 0.9), weight_decay=config.weight_decay)
+            torch.optim.AdamW(decay_groups(parameters, config.weight_decay), lr=rate, betas=(0.5, 0.9))
             for parameters, rate in (
                 (others, config.learning_rate),
-                (critic, config.learning_rate * config.critic_rate),
+                (self.critic.parameters(), config.learning_rate * config.critic_rate),
             )
         )
         return [self.with_quick_sigma(autoencoder), judge]
@@ -246,8 +246,11 @@ class VAEGAN(Variational):
         return total, found
 
     def adaptive_weight(self, near: Tensor, passing: Tensor) -> Tensor:
-        """Return `critic_weight` |d near| / (|d passing| + 1e-4), the slopes by the decoder's last layer."""
+        """Return `critic_weight` |d near| / (|d passing| + 1e-4), the slopes by the decoder's last layer.
+
+        The weights of the adversarial losses would cancel, so that their sum stands before it.
+        """
         last = self.decoder[-1].weight  # type: ignore[index]
         slopes = [torch.autograd.grad(loss, last, retain_graph=True)[0].norm() for loss in (near, passing)]
         weight = (slopes[0] / (slopes[1] + 1e-4)).clamp(0, LARGEST_WEIGHT)
-        return self.config.critic_weight * weight.detach()
+        return self.config.critic_weight * sum(part.weight for part in self._judging) * weight.detach()
