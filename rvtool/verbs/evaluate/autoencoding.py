@@ -111,14 +111,17 @@ def evaluate(settings: Settings, runs: Sequence[Run], console: Console) -> dict[
 
 
 def _make(run: Run, settings: Settings, console: Console) -> Made:
-    """Ask a run for the images of its codes."""
+    """Ask a run for the images of its codes; where it makes cleaner images, for those that `predict` makes."""
     costs, model = Costs(), run.model
 
     def answer(batch: Batch) -> np.ndarray:
         image = batch["image"]
         symbols = model.symbols(image)
         costs.add(run, batch, symbols.cpu().numpy())
-        made = model.decode(model.restore(symbols))[..., : image.shape[-2], : image.shape[-1]]
+        if "target" in batch:
+            made = model.predict(batch)
+        else:
+            made = model.decode(model.restore(symbols))[..., : image.shape[-2], : image.shape[-1]]
         physical = model.physical(batch, made)
         restored: np.ndarray = (physical["prediction"] if physical else made.float()).cpu().numpy()
         return restored
