@@ -44,6 +44,10 @@ def _command(verb: Verb, args: list[str]) -> Any:
         return _menu(verb)
     if name is None or _is_run(name):  # the verb says what it can do with a run
         return build(verb, None)
+    if "/" in name:  # no component is called so: a run was meant, and why it is none is told
+        from rvtool.runs.run import load_run
+
+        load_run(name)
     return build(verb, plugins.component(verb.kind, name))
 
 

@@ -87,13 +87,14 @@ def test_options_come_from_the_configs(args, own, verbs):
         (("compress", "x.fits", "--codec", "ryce"), "did you mean 'rice'"),
         (("run", "nowhere.toml"), "nowhere.toml cannot be read"),
         (("evaluate", "nowhere"), "nowhere is no run"),
+        (("compress", "image.fits", "--codec", "runs/nowhere"), "runs/nowhere is no run"),
         (("train", "alhassan-cnn", "--set", "loss.focal"), "dotted.key=value"),
         (("train", "--recipe", "nowhere.toml"), "nowhere.toml cannot be read"),
         (
             ("simulate", "run"),
             "run is a run of 'alhassan-cnn', which makes no images; name a simulator (dynamic-spectrum, ",
         ),
-        (("compress", "x.fits", "--codec", "run"), "run is a run of 'alhassan-cnn', which is no autoencoder; name a"),
+        (("compress", "x.fits", "--codec", "run"), "run is a run of 'alhassan-cnn', which is no autoencoder, so that"),
     ],
 )
 def test_what_is_missing_or_wrong_is_one_sentence(tmp_path, args, says):
