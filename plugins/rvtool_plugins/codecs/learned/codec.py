@@ -25,7 +25,7 @@ import torch
 
 from rvtool import load_run
 from rvtool.coding.mask import decode_mask, encode_mask
-from rvtool.coding.raw import pack_bits, unpack_bits, unsigned
+from rvtool.coding.raw import pack_bits, planes, read_varint, unpack_bits, unsigned, varint
 from rvtool.coding.residual import decode_residual, encode_residual
 from rvtool.compressed.coding import installed_codec
 from rvtool.data.stretch import measure
@@ -104,7 +104,7 @@ class LearnedCodec:
         bound : float, unit of `tile`
             Largest error of a finite pixel; 0 keeps every bit, infinity leaves it to the network.
         """
-        flat = np.ascontiguousarray(tile).reshape(_planes(tile.shape))
+        flat = np.ascontiguousarray(tile).reshape(planes(tile.shape))
         if flat.dtype.kind != "f" or bound == 0:
             return bytes([EXACTLY]) + self.exactly.encode(flat, 0.0 if isinf(bound) else bound)
         known = np.isfinite(flat)
@@ -120,11 +120,11 @@ class LearnedCodec:
         parts = [bytes([ALONE if isinf(bound) else WITHIN])]
         for one, (background, scale), limit in zip(symbols, scales, limits, strict=True):
             coded = self.prior.encode(one)
-            parts.append(struct.pack("<fff", background, scale, limit) + _varint(len(coded)) + coded)
+            parts.append(struct.pack("<fff", background, scale, limit) + varint(len(coded)) + coded)
         if isinf(bound):
             mask = encode_mask(~known) if not known.all() else b""
             bits = pack_bits(flat.view(unsigned(flat.dtype))[~known])
-            return b"".join([*parts, _varint(len(mask)), mask, bits])
+            return b"".join([*parts, varint(len(mask)), mask, bits])
         approximation = self._image(symbols, scales, limits, flat.shape)
         seed = 1 + zlib.crc32(flat.tobytes()) % 65535 if self.config.dither else 0
         return b"".join([*parts, encode_residual(flat, approximation, bound, MARGIN * bound, seed=seed)])
@@ -137,7 +137,7 @@ class LearnedCodec:
         DataError
             The bytes are not those of a tile of this shape and type.
         """
-        flat = _planes(tuple(shape))
+        flat = planes(tuple(shape))
         dtype = np.dtype(dtype).newbyteorder("=")
         if prod(flat) > _MOST_PIXELS or min(flat) < 0:
             raise DataError(f"A tile of {' x '.join(map(str, shape))} pixels is larger than any; the file is damaged.")
@@ -156,7 +156,7 @@ class LearnedCodec:
         maps = (self.prior.classes.shape[0], *(-(-side // self.cell) for side in shape[1:]))
         for _ in range(shape[0]):
             background, scale, limit = struct.unpack_from("<fff", data, place)
-            length, place = _unvarint(data, place + 12)
+            length, place = read_varint(data, place + 12)
             if not (np.isfinite(background) and 0 < scale < np.inf and limit > 0) or place + length > len(data):
                 raise ValueError("a plane without a scale, or fewer codes than were written")
             symbols.append(self.prior.decode(data[place : place + length], maps))
@@ -166,7 +166,7 @@ class LearnedCodec:
         approximation = self._image(np.stack(symbols), scales, limits, shape)
         if how == WITHIN:
             return decode_residual(data[place:], approximation, dtype)
-        length, place = _unvarint(data, place)
+        length, place = read_varint(data, place)
         mask, bits = data[place : place + length], data[place + length :]
         blank = decode_mask(mask, shape) if bits else np.zeros(shape, bool)  # a mask of ones alone takes no bytes
         values = unpack_bits(bits, dtype, int(blank.sum()))
@@ -254,30 +254,3 @@ def _limit(stretch: Any, background: float, scale: float, bound: float) -> float
         with np.errstate(invalid="ignore"):  # both may be infinite: not kept
             kept = np.abs(both[1] - both[0]) <= MARGIN * bound
     return float(np.float32(_BRIGHTNESS[int(kept.argmin()) - 1 if not kept.all() else -1])) if kept[0] else 0.0
-
-
-def _planes(shape: tuple[int, ...]) -> tuple[int, int, int]:
-    """Return a shape of three axes: what stands before the last two is planes."""
-    shape = (1,) * (2 - len(shape)) + tuple(shape)
-    return prod(shape[:-2]), shape[-2], shape[-1]
-
-
-def _varint(number: int) -> bytes:
-    """Return a number seven bits a byte, the lowest first; the top bit says that more follow."""
-    out = bytearray()
-    while number >= 0x80:
-        out.append(number & 0x7F | 0x80)
-        number >>= 7
-    return bytes([*out, number])
-
-
-def _unvarint(data: bytes, place: int) -> tuple[int, int]:
-    number = shift = 0
-    while True:
-        byte = data[place]
-        number |= (byte & 0x7F) << shift
-        place, shift = place + 1, shift + 7
-        if byte < 0x80:
-            return number, place
-        if shift > 35:
-            raise ValueError("a number that is too long")

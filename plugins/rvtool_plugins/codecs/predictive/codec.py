@@ -13,7 +13,7 @@ import numpy as np
 
 from rvtool.coding.binary import readable
 from rvtool.coding.mask import decode_mask, encode_mask
-from rvtool.coding.raw import pack_bits, unpack_bits, unsigned
+from rvtool.coding.raw import pack_bits, planes, unpack_bits, unsigned
 from rvtool.data.noise import BLOCK_PIXELS, noise_sigma
 from rvtool.errors import DataError
 from rvtool_plugins.codecs.predictive import PredictiveConfig
@@ -85,7 +85,7 @@ class PredictiveCodec:
         bound : float, unit of `tile`
             Largest error of a finite pixel; 0 keeps every bit. Integers are always kept.
         """
-        flat = np.ascontiguousarray(tile).reshape(_planes(tile.shape))
+        flat = np.ascontiguousarray(tile).reshape(planes(tile.shape))
         best = b""
         if flat.dtype.kind in "iu":
             whole = q.integers(flat)
@@ -111,7 +111,7 @@ class PredictiveCodec:
         DataError
             The bytes are not those of a tile of this shape and type, or a newer rvtool wrote them.
         """
-        flat = _planes(tuple(shape))
+        flat = planes(tuple(shape))
         dtype = np.dtype(dtype).newbyteorder("=")
         if prod(flat) > _MOST_PIXELS or min(flat) < 0:
             raise DataError(f"A tile of {' x '.join(map(str, shape))} pixels is larger than any; the file is damaged.")
@@ -157,12 +157,6 @@ class PredictiveCodec:
             pixels=buffer[:used].tobytes(),
         )
         return write(payload, dtype)
-
-
-def _planes(shape: tuple[int, ...]) -> tuple[int, int, int]:
-    """Return a shape of three axes: what stands before the last two is planes."""
-    shape = (1,) * (2 - len(shape)) + tuple(shape)
-    return prod(shape[:-2]), shape[-2], shape[-1]
 
 
 def _some_blocks(tile: np.ndarray) -> np.ndarray:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from rvtool.coding.raw import read_varint, varint
 from rvtool.errors import DataError
 from rvtool_plugins.codecs.predictive.kernel import FLOAT32, FLOAT64, GRID
 from rvtool_plugins.codecs.predictive.predictor import REACHES
@@ -77,7 +78,7 @@ def write(payload: Payload, dtype: np.dtype) -> bytes:
     sections = [payload.mask, payload.bits, payload.palette, payload.predictors, payload.pixels]
     folded = 2 * payload.offset if payload.offset >= 0 else -2 * payload.offset - 1
     numbers = [folded, payload.seed, *map(len, sections)]
-    return head + b"".join(map(_varint, numbers)) + b"".join(sections)
+    return head + b"".join(map(varint, numbers)) + b"".join(sections)
 
 
 def read(data: bytes, dtype: np.dtype) -> Payload:
@@ -105,7 +106,7 @@ def read(data: bytes, dtype: np.dtype) -> Payload:
         at += 8
     numbers = []
     for _ in range(7):
-        number, at = _read_varint(data, at)
+        number, at = read_varint(data, at)
         numbers.append(number)
     folded, seed, *lengths = numbers
     if at + sum(lengths) != len(data):
@@ -157,23 +158,3 @@ def _check(payload: Payload, dtype: np.dtype) -> None:
 def most_exponent(dtype: np.dtype) -> int:
     """Return the largest exponent, of either sign, of the width of cells of floats."""
     return 90 if dtype.itemsize == 4 else 900
-
-
-def _varint(number: int) -> bytes:
-    out = bytearray()
-    while number >= 0x80:
-        out.append(number & 0x7F | 0x80)
-        number >>= 7
-    return bytes([*out, number])
-
-
-def _read_varint(data: bytes, at: int) -> tuple[int, int]:
-    number = shift = 0
-    while True:
-        byte = data[at]
-        number |= (byte & 0x7F) << shift
-        at, shift = at + 1, shift + 7
-        if byte < 0x80:
-            return number, at
-        if shift > 63:
-            raise ValueError("a number of too many bytes")
