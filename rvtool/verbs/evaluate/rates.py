@@ -25,6 +25,7 @@ RIVALS = ("predictive", "rice", "jpegxl")
 BOUNDS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)  # of the noise
 OWN_BOUNDS = (0.25, 0.5, 1.0)
 QUALITIES = (0.5, 1.0, 2.0, 4.0, 8.0)  # distances of lossy JPEG-XL
+NO_NOISE = 0.01  # of the peak above the median stands for the noise of images that have none
 ENOUGH = 0.01  # standard error of the stack: coarser than the gate of compare-codecs, for many more points
 STACKED = 16  # images that sources are put into
 OWN_SEEDS, RIVALS_SEEDS = 8, 2  # times, at most
@@ -54,7 +55,8 @@ class Tradeoff:
         """Measure one codec at one setting; return what it makes, ``(N, 1, H, W)``."""
         planes, background = self.truth.pixels[:, 0], self.truth.background[:, 0]
         sigmas = background[:, 1]
-        made = [code(np.ascontiguousarray(plane), float(sigma)) for plane, sigma in zip(planes, sigmas, strict=True)]
+        units = np.where(sigmas > 0, sigmas, NO_NOISE * (np.nanmax(planes, axis=(1, 2)) - background[:, 0]))
+        made = [code(np.ascontiguousarray(plane), float(unit)) for plane, unit in zip(planes, units, strict=True)]
         outputs = np.stack([image for image, _ in made])
         found = likeness.measure(self.truth, outputs[:, None].astype(np.float32))
         pixels = np.isfinite(planes).sum()
