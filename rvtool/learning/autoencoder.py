@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -165,9 +165,13 @@ class Autoencoder(Model):
         """Return the symbols ``(B, maps, h, w)`` of stretched images of any size."""
         return self.quantise(self.encode(image))
 
+    def image_of(self, latents: Tensor, shape: Sequence[int]) -> Tensor:
+        """Decode, and cut off what the images of this shape, ``(..., H, W)``, were continued by."""
+        return self.decode(latents)[..., : shape[-2], : shape[-1]]
+
     def forward(self, image: Tensor) -> Tensor:
         """Return what is made of stretched images without drawing or rounding anything that need not be."""
-        return self.decode(self.encode(image))[..., : image.shape[-2], : image.shape[-1]]
+        return self.image_of(self.encode(image), image.shape)
 
     @torch.no_grad()
     def predict(self, batch: Batch) -> Tensor:
@@ -256,7 +260,7 @@ class Autoencoder(Model):
         """
         image = batch["image"]
         latents, cost = self.pass_on(self.whole(image))
-        made = self.decode(latents)[..., : image.shape[-2], : image.shape[-1]]
+        made = self.image_of(latents, image.shape)
         sigma = self.log_sigma.exp()
         errors = (made - truth_of(batch)).float() / sigma
         each = 0.5 * (errors.square() + math.log(2 * math.pi)) + self.log_sigma
@@ -278,7 +282,7 @@ class Autoencoder(Model):
             image = batch["image"]
             symbols = self.symbols(image)
             maps += list(symbols.cpu().numpy().astype(np.int32))
-            made = self.decode(self.restore(symbols))[..., : image.shape[-2], : image.shape[-1]]
+            made = self.image_of(self.restore(symbols), image.shape)
             known = known_of(batch).expand_as(made)
             squares += float(((made - truth_of(batch)).double().square() * known).sum())
             count += int(known.sum())

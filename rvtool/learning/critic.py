@@ -20,6 +20,21 @@ def answers(judged: Judged) -> list[Tensor]:
     return [scale[-1] for scale in judged]
 
 
+def are_relative(judging: Sequence[Part]) -> bool:
+    """Tell whether an adversarial loss of a generator looks at the answers to true images too."""
+    return any(getattr(part.loss, "relative", True) for part in judging)
+
+
+def passing_loss(judging: Sequence[Part], fake: list[Tensor], real: list[Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+    """Return what a generator learns from a critic's answers, weighted, and each loss by name without its weight."""
+    total = fake[0].new_zeros(())
+    found: dict[str, Tensor] = {}
+    for part in judging:
+        value = part.loss.generator(fake, real)  # type: ignore[operator]
+        total, found[part.name] = total + part.weight * value, value.detach()
+    return total, found
+
+
 def critic_loss(
     judging: Sequence[Part], ask: Callable[[Tensor], Judged], true: Tensor, made: Tensor
 ) -> tuple[Tensor, dict[str, Tensor]]:

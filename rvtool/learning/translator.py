@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from rvtool.errors import ConfigError, DataError
 from rvtool.kinds import Batch, LossContext, Side
-from rvtool.learning.critic import answers, critic_loss
+from rvtool.learning.critic import answers, are_relative, critic_loss, passing_loss
 from rvtool.learning.model import Model
 from rvtool.learning.physical import FARTHEST, mean_psnr
 
@@ -200,15 +200,11 @@ class Translator(Model):
         """Return the losses of what is made in the eyes of the critic, and each by name."""
         fake = self.critic(batch["image"], made)
         real = fake
-        relative = any(getattr(part.loss, "relative", True) for part in self.losses.of("adversarial"))
-        if relative or self.losses.of("features"):
+        judging = self.losses.of("adversarial")
+        if are_relative(judging) or self.losses.of("features"):
             with torch.no_grad():
                 real = self.critic(batch["image"], batch["target"])
-        total = made.new_zeros(())
-        found: dict[str, Tensor] = {}
-        for part in self.losses.of("adversarial"):
-            value = part.loss.generator(answers(fake), answers(real))  # type: ignore[operator]
-            total, found[part.name] = total + part.weight * value, value.detach()
+        total, found = passing_loss(judging, answers(fake), answers(real))
         layers = [[scale[:-1] for scale in judged] for judged in (fake, real)]
         for part in self.losses.of("features"):
             value = part.loss(*layers, LossContext(batch))

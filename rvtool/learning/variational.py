@@ -101,15 +101,14 @@ class Variational(Autoencoder):
     def pass_on(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """Draw from the posterior."""
         means, log_variances = self.posterior(image)
-        drawn = means + (0.5 * log_variances).exp() * torch.randn_like(means)
-        return drawn, divergence(means, log_variances).flatten(1).sum(1)
+        return _drawn(means, log_variances), divergence(means, log_variances).flatten(1).sum(1)
 
     def judge(self, batch: Batch) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         """Return what is made, the bound, and its parts; ``kl`` is in bits a pixel."""
         image = batch["image"]
         means, log_variances = self.posterior(self.whole(image))
-        drawn = means + (0.5 * log_variances).exp() * torch.randn_like(means)
-        made = self.decode(drawn)[..., : image.shape[-2], : image.shape[-1]]
+        drawn = _drawn(means, log_variances)
+        made = self.image_of(drawn, image.shape)
         near, parts = self.near(batch, made)
         each = divergence(means.float(), log_variances.float())
         cost = each.sum() / made.numel()  # a pixel's share, as the losses are means over pixels
@@ -130,7 +129,7 @@ class Variational(Autoencoder):
         """Decode latents that are drawn from the prior, a standard normal distribution."""
         height, width = (-(-side // self.cell) for side in (self.data.image.height, self.data.image.width))
         drawn = normal(seed, indices.cpu(), (self.maps, height, width)).to(device)
-        return self.decode(drawn)[..., : self.data.image.height, : self.data.image.width].float()
+        return self.image_of(drawn, (self.data.image.height, self.data.image.width)).float()
 
     @torch.no_grad()
     def settle(self, batches: Callable[[], Iterable[Batch]]) -> None:
@@ -141,6 +140,10 @@ class Variational(Autoencoder):
         ]
         self.steps.copy_(self.config.step * torch.cat(deviations).median(0).values)
         super().settle(batches)
+
+
+def _drawn(means: Tensor, log_variances: Tensor) -> Tensor:
+    return means + (0.5 * log_variances).exp() * torch.randn_like(means)
 
 
 def divergence(means: Tensor, log_variances: Tensor) -> Tensor:

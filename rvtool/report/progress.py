@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+T = TypeVar("T")
 
 
 @contextmanager
@@ -34,3 +37,10 @@ def counted(console: Console, what: str) -> Iterator[Callable[[int, int], None]]
         yield move
     finally:
         progress.stop()
+
+
+def counting(each: Iterable[tuple[int, T]], total: int, move: Callable[[int, int], None]) -> Iterator[T]:
+    """Yield what comes with a count of how many are done, and move a bar (see `counted`) by it."""
+    for done, one in each:
+        move(done, total)
+        yield one

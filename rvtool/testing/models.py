@@ -22,7 +22,7 @@ from rvtool.learning import Model, Randomness, compose
 from rvtool.testing.examples import example_batch, example_data, one_thread
 
 EACH = 20  # steps between looks at the monitored metric
-PARTS = ("gradients", "learns", "round-trip")
+PARTS = ("gradients", "bf16", "learns", "round-trip")
 
 
 def check_model(
@@ -48,7 +48,7 @@ def check_model(
         Training steps within which the tiny task must be learnt; the check ends as soon as it is.
     exempt
         Parts of this check that do not apply, each with the reason; the model's own ``exempt`` counts too.
-        Parts: ``gradients``, ``learns``, ``round-trip``.
+        Parts: ``gradients``, ``bf16``, ``learns``, ``round-trip``.
 
     Raises
     ------
@@ -67,6 +67,8 @@ def check_model(
     batch = example_batch(data)
     with one_thread():
         _check_first_steps(name, build(seed=0), batch, "gradients" not in exempt)
+        if "bf16" not in exempt:
+            _check_mixed_precision(name, build(seed=0), batch)
         trained = build(seed=0)
         _check_learning(name, trained, batch, steps, "learns" not in exempt)
         if "round-trip" not in exempt:
@@ -110,8 +112,8 @@ class _Watch(Callback):
         self.seen |= {id(p) for p in parameters if p.grad is not None and p.grad.any()}
 
 
-def _fit(model: Model, batch: Batch, steps: int, *callbacks: Callback) -> Trainer:
-    trainer = _trainer(Randomness(0), *callbacks, every=min(steps, EACH))
+def _fit(model: Model, batch: Batch, steps: int, *callbacks: Callback, precision: Any = "32-true") -> Trainer:
+    trainer = _trainer(Randomness(0), *callbacks, every=min(steps, EACH), precision=precision)
     with _quiet():
         trainer.fit(model, _loader(batch, steps), _loader(batch, 1))
     return trainer
@@ -122,10 +124,11 @@ def _loader(batch: Batch, steps: int) -> DataLoader[Batch]:
     return DataLoader(batches, batch_size=None)
 
 
-def _trainer(*callbacks: Callback, every: int | None = None) -> Trainer:
+def _trainer(*callbacks: Callback, every: int | None = None, precision: Any = "32-true") -> Trainer:
     with _quiet():
         return lightning.Trainer(
             accelerator="cpu",
+            precision=precision,
             max_epochs=1,
             callbacks=list(callbacks),
             logger=False,
@@ -169,6 +172,18 @@ def _check_first_steps(name: str, model: Model, batch: Batch, gradients: bool) -
             f"{name}: no gradient reaches {', '.join(idle[:5])}{' ...' if len(idle) > 5 else ''} in five steps; use "
             "it, give it to an optimiser, or set requires_grad = False."
         )
+
+
+def _check_mixed_precision(name: str, model: Model, batch: Batch) -> None:
+    try:
+        _fit(model, batch, 2, precision="bf16-mixed")
+    except RuntimeError as error:
+        raise AssertionError(
+            f"{name} does not train with --precision bf16 ({error}); give sums, norms and indices float32 tensors, or "
+            "compute them within torch.autocast(device.type, enabled=False)."
+        ) from error
+    wide = [key for key, p in model.named_parameters() if not p.isfinite().all()]
+    assert not wide, f"{name}: parameter '{wide[0]}' is not finite after two steps of --precision bf16."
 
 
 class _Learnt(Callback):

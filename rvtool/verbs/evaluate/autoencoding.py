@@ -118,10 +118,7 @@ def _make(run: Run, settings: Settings, console: Console) -> Made:
         image = batch["image"]
         symbols = model.symbols(image)
         costs.add(run, batch, symbols.cpu().numpy())
-        if "target" in batch:
-            made = model.predict(batch)
-        else:
-            made = model.decode(model.restore(symbols))[..., : image.shape[-2], : image.shape[-1]]
+        made = model.predict(batch) if "target" in batch else model.image_of(model.restore(symbols), image.shape)
         physical = model.physical(batch, made)
         restored: np.ndarray = (physical["prediction"] if physical else made.float()).cpu().numpy()
         return restored

@@ -12,10 +12,10 @@ from rich.console import Console
 
 from rvtool.data.batches import stack
 from rvtool.data.fits import Image
-from rvtool.errors import ConfigError, DataError
+from rvtool.errors import ConfigError
 from rvtool.kinds import Batch, Side
 from rvtool.report import verdicts
-from rvtool.report.progress import counted
+from rvtool.report.progress import counted, counting
 from rvtool.runs.apply import (
     Asking,
     Jury,
@@ -34,7 +34,7 @@ from rvtool.runs.unlike import Difference, unlike
 from rvtool.verbs.predict import Settings
 from rvtool.verbs.predict.explain import Explainer
 from rvtool.verbs.predict.prototypes import read_prototypes
-from rvtool.verbs.predict.reading import ReadImage, from_paths, from_targets, read_targets
+from rvtool.verbs.predict.reading import ReadImage, from_paths, from_targets, in_batches, read_targets
 from rvtool.verbs.predict.writing import Answered, kept, write
 
 SIGNIFICANT = 5.0  # sigma of the brightest pixel of an image that shows something
@@ -61,26 +61,9 @@ def predict(settings: Settings, names: Sequence[str], paths: Sequence[Any], cons
     else:
         total, asked = from_targets(targets, paths, _field(runs[0]))
     answered = Answered()
-    waiting: list[tuple[ReadImage, list[Batch]]] = []
     with kept(settings.table, targets, answered, console), counted(console, "predicting") as move:
-        for done, one in asked:
-            move(done, total)
-            if isinstance(one.image, str):
-                answered.fail(one.name, one.image)
-                continue
-            try:
-                raws = [run.raw(one.image) for run in runs]
-            except DataError as error:
-                answered.fail(one.name, str(error))
-                continue
-            # a batch of large maps must not stand in memory for the few pixels that are looked at
-            blank = np.broadcast_to(np.float32(np.nan), one.image.data.shape)
-            waiting.append((replace(one, image=replace(one.image, data=blank)), raws))
-            if len(waiting) == settings.batch_size:
-                asker.answer(waiting, answered)
-                waiting.clear()
-        if waiting:
-            asker.answer(waiting, answered)
+        for some in in_batches(counting(asked, total, move), asker.read, settings.batch_size, answered.fail):
+            asker.answer(some, answered)
     write(settings.table, targets, answered, console)
     for sentence in _remarks(settings, runs, answered):
         console.print(f"Mind: {sentence}", style="yellow", markup=False, highlight=False)
@@ -125,6 +108,13 @@ class _Asker:
         self.explainer = None
         if settings.explain:
             self.explainer = Explainer(runs[0], settings.table.with_name(f"{settings.table.stem}-explained"))
+
+    def read(self, one: ReadImage, image: Image) -> tuple[ReadImage, list[Batch]]:
+        """Return an image brought to the size of each run, and where it is from, without its pixels."""
+        raws = [run.raw(image) for run in self.runs]
+        # a batch of large maps must not stand in memory for the few pixels that are looked at
+        blank = np.broadcast_to(np.float32(np.nan), image.data.shape)
+        return replace(one, image=replace(image, data=blank)), raws
 
     def answer(self, images: Sequence[tuple[ReadImage, list[Batch]]], answered: Answered) -> None:
         """Add the answers to a batch of images, each brought to the size of each run."""

@@ -14,13 +14,13 @@ from rvtool.data.fits import PICTURE_SUFFIXES
 from rvtool.errors import ConfigError, DataError
 from rvtool.kinds import Batch
 from rvtool.report.latent import Shown, beside
-from rvtool.report.progress import counted
+from rvtool.report.progress import counted, counting
 from rvtool.runs.apply import choose_device
 from rvtool.runs.latent import Scale, check_shows_features, cosine_distances, features_of
 from rvtool.runs.run import Run, is_run
 from rvtool.runs.unlike import unlike
 from rvtool.verbs.predict import Settings
-from rvtool.verbs.predict.reading import ReadImage, from_paths
+from rvtool.verbs.predict.reading import ReadImage, from_paths, in_batches
 from rvtool.verbs.predict.writing import Answered, kept, write
 
 PLAIN: dict[str, Any] = {"markup": False, "highlight": False, "soft_wrap": True}
@@ -51,23 +51,11 @@ def find(settings: Settings, run: Run, paths: Sequence[Path], console: Console) 
     total, asked = from_paths(paths)
     answered = Answered(COLUMNS)
     shown: list[_Row] = []
-    waiting: list[tuple[ReadImage, Batch]] = []
     with kept(settings.table, None, answered, console), counted(console, "comparing") as move:
-        for done, one in asked:
-            move(done, total)
-            if isinstance(one.image, str):
-                answered.fail(one.name, one.image)
-                continue
-            try:
-                waiting.append((one, run.raw(one.image)))
-            except DataError as error:
-                answered.fail(one.name, str(error))
-                continue
-            if len(waiting) == settings.batch_size:
-                shown += search.answer(waiting, answered)
-                waiting.clear()
-        if waiting:
-            shown += search.answer(waiting, answered)
+        for some in in_batches(
+            counting(asked, total, move), lambda one, image: (one, run.raw(image)), settings.batch_size, answered.fail
+        ):
+            shown += search.answer(some, answered)
     write(settings.table, None, answered, console)
     for sentence in search.remarks():
         console.print(f"Mind: {sentence}", style="yellow", markup=False, highlight=False)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import csv
 import math
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from rvtool.data.fits import Image, planes, quiet, suffix_of
 from rvtool.errors import ConfigError, DataError
 
 FILE, RA, DEC = ("file", "path", "image"), ("ra_deg", "ra"), ("dec_deg", "dec")
+T = TypeVar("T")
 TIE_PX = 0.05  # positions are written with so few digits: this near to the middle of two pixels is in the middle
 
 
@@ -39,6 +41,27 @@ class ReadImage:
     image: Image | str
     row: int = 0
     corner: tuple[int, int] = (0, 0)
+
+
+def in_batches(
+    asked: Iterable[ReadImage], read: Callable[[ReadImage, Image], T], size: int, fail: Callable[[str, str], None]
+) -> Iterator[list[T]]:
+    """Yield what `read` makes of each image, `size` at a time; who cannot be read goes to `fail` with the reason."""
+    waiting: list[T] = []
+    for one in asked:
+        if isinstance(one.image, str):
+            fail(one.name, one.image)
+            continue
+        try:
+            waiting.append(read(one, one.image))
+        except DataError as error:
+            fail(one.name, str(error))
+            continue
+        if len(waiting) == size:
+            yield waiting
+            waiting = []
+    if waiting:
+        yield waiting
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,18 @@
 """Codes out of books and whole numbers: nothing is scrambled, what is learnt follows its formulae."""
 
 import math
+from functools import partial
 from itertools import pairwise
 
 import pytest
 import torch
 from torch.nn import functional
 
+from rvtool import plugins
+from rvtool.learning.losses import compose
+from rvtool.testing.examples import example_batch, example_data
 from rvtool_plugins.models.vqvae import VQVAEConfig
+from rvtool_plugins.models.vqvae.model import VQVAE
 from rvtool_plugins.models.vqvae.quantise import DEAD, Books, Scalars
 
 
@@ -65,6 +70,19 @@ def test_books_follow_the_means_of_what_chooses_them():
     before = found.codes.clone()
     found.eval()(latents.T.reshape(1, 5, 2, 2))
     assert torch.equal(found.codes, before)  # in use nothing moves
+
+
+@pytest.mark.parametrize("quantiser", ["vq", "residual", "fsq", "scalar"])
+def test_codes_are_chosen_without_rounding_under_mixed_precision(quantiser):
+    data = example_data()
+    config = VQVAEConfig(quantiser=quantiser, rate=0, latents=5 if quantiser != "fsq" else 3, codes=8, width=8)
+    torch.manual_seed(0)
+    model = VQVAE(config, data, compose([], VQVAE.roles, {}, data, partial(plugins.component, "loss"))).train()
+    seen = []
+    model.quantiser.register_forward_hook(lambda _, given, found: seen.append((given[0].dtype, found.latents.dtype)))
+    with torch.autocast("cpu", torch.bfloat16):
+        model.judge(example_batch(data))
+    assert seen == [(torch.float32, torch.float32)]
 
 
 def test_dead_codes_begin_anew_at_latents():

@@ -22,7 +22,7 @@ from rvtool.errors import ConfigError
 from rvtool.kinds import Batch
 from rvtool.learning import Variational
 from rvtool.learning.autoencoder import truth_of
-from rvtool.learning.critic import Judged, answers, critic_loss
+from rvtool.learning.critic import Judged, answers, are_relative, critic_loss, passing_loss
 from rvtool.learning.model import decay_groups
 from rvtool.learning.schedule import steps_taken
 
@@ -235,15 +235,9 @@ class VAEGAN(Variational):
     def _passing(self, true: Tensor, made: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the losses of what is made in the eyes of the critic, and each by name."""
         fake = answers(self.critic(made))
-        relative = any(getattr(part.loss, "relative", True) for part in self._judging)
         with torch.no_grad():
-            real = answers(self.critic(true)) if relative else fake
-        total = made.new_zeros(())
-        found: dict[str, Tensor] = {}
-        for part in self._judging:
-            value = part.loss.generator(fake, real)
-            total, found[part.name] = total + part.weight * value, value.detach()
-        return total, found
+            real = answers(self.critic(true)) if are_relative(self._judging) else fake
+        return passing_loss(self._judging, fake, real)
 
     def adaptive_weight(self, near: Tensor, passing: Tensor) -> Tensor:
         """Return `critic_weight` |d near| / (|d passing| + 1e-4), the slopes by the decoder's last layer.

@@ -89,7 +89,7 @@ class VQVAE(Autoencoder):
 
     def forward(self, image: Tensor) -> Tensor:
         """Return what is made of the codes of stretched images."""
-        return self.decode(self.restore(self.symbols(image)))[..., : image.shape[-2], : image.shape[-1]]
+        return self.image_of(self.restore(self.symbols(image)), image.shape)
 
     def pass_on(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """Return the codes, and their length under the prior."""
@@ -101,8 +101,10 @@ class VQVAE(Autoencoder):
     def judge(self, batch: Batch) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         """Return what is made, the loss, and its parts; ``bits`` are those of a pixel, by each code's share."""
         image = batch["image"]
-        found: Quantised = self.quantiser(self.latents(self.whole(image)))
-        made = self.decode(found.latents)[..., : image.shape[-2], : image.shape[-1]]
+        latents = self.latents(self.whole(image)).float()
+        with torch.autocast(image.device.type, enabled=False):  # codes are chosen, and books move, without rounding
+            found: Quantised = self.quantiser(latents)
+        made = self.image_of(found.latents, image.shape)
         near, parts = self.near(batch, made)
         rate = found.bits / made.numel()
         total = near + self.config.commitment * found.distance
@@ -119,7 +121,7 @@ class VQVAE(Autoencoder):
         prior = self.prior
         maps = [prior.draw(one) for one in even.view(-1, self.maps, height, width).numpy()]
         symbols = torch.from_numpy(np.stack(maps)).to(device)
-        return self.decode(self.restore(symbols))[..., : self.data.image.height, : self.data.image.width].float()
+        return self.image_of(self.restore(symbols), (self.data.image.height, self.data.image.width)).float()
 
 
 class _OordBlock(nn.Module):
