@@ -19,7 +19,8 @@ Batch: TypeAlias = "dict[str, torch.Tensor]"
 """A batch: ``image (B, C, H, W) float32`` and ``mask (B, 1, H, W) bool`` (True where a pixel is known); where they
 exist ``target`` and ``target_mask``, ``label`` ((B,) int64, (B, K) float32 once labels are soft, or (B,) float32 where
 it is a number to be estimated), ``view`` and ``view_mask`` (a second augmentation of the image), ``weight (B,)``,
-``condition``, and ``index (B,)``, the rows of the manifest."""
+``condition (B, P)``, the numbers that images are made for in their own units, and ``index (B,)``, the rows of the
+manifest."""
 
 
 # --------------------------------------------------------------------------- what is known of the data
@@ -70,6 +71,10 @@ class DataInfo:
         Images of each class in the training split.
     label_mean, label_std
         Of a label that is a number: mean and standard deviation over the training split, in its own unit.
+    conditions
+        Columns of numbers that images are made for, in the order of a batch's ``condition``.
+    condition_means, condition_stds
+        Of each of them over the training split.
     """
 
     image: Side
@@ -79,6 +84,9 @@ class DataInfo:
     class_counts: tuple[int, ...] = ()
     label_mean: float = 0.0
     label_std: float = 1.0
+    conditions: tuple[str, ...] = ()
+    condition_means: tuple[float, ...] = ()
+    condition_stds: tuple[float, ...] = ()
 
 
 # --------------------------------------------------------------------------- source
@@ -392,10 +400,14 @@ class Predicts(Protocol):
 
 @runtime_checkable
 class Samples(Protocol):
-    """A trained model that makes images."""
+    """A trained model that makes images, stretched as those of its training: ``(B, C, H, W)``.
+
+    The same image for an index whatever the batch it is in. `condition` says of which class (``label``), with which
+    numbers (``condition``) or from which image (``image``, ``mask``), as a prepared batch does.
+    """
 
     def sample(
-        self, indices: torch.Tensor, seed: int, device: torch.device, condition: torch.Tensor | None = None
+        self, indices: torch.Tensor, seed: int, device: torch.device, condition: Batch | None = None
     ) -> torch.Tensor: ...
 
 

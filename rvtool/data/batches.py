@@ -35,6 +35,8 @@ class Material:
         where the label is a number, NaN where a row has none; None without labels.
     split
         ``(N,)`` of ``"train"``, ``"val"``, ``"test"`` or ``""`` (belongs to no part, or cannot be read).
+    conditions
+        ``(N, P)`` float32, the numbers of `info.conditions`; None without any.
     """
 
     dataset: Dataset
@@ -43,6 +45,7 @@ class Material:
     labels: np.ndarray | None
     split: np.ndarray
     info: DataInfo
+    conditions: np.ndarray | None = None
 
     @property
     def labelled(self) -> np.ndarray:
@@ -62,6 +65,7 @@ def prepare(
     label_column: str | None = "label",
     numbers: bool = False,
     classes: Sequence[str] | None = None,
+    conditions: Sequence[str] = (),
     fold: int | None = None,
     seed: int = 0,
     crop: int = 0,
@@ -80,6 +84,8 @@ def prepare(
         Whether the label is a number that is estimated, and no class.
     classes
         The classes in the order of a trained model's outputs; None takes the dataset's own, sorted.
+    conditions
+        Columns of numbers that images are made for; rows without one of them belong to no part.
     fold
         Make this fold the test part (see `rvtool.data.splits.split_by_fold`); None keeps the dataset's splits.
     seed
@@ -126,6 +132,10 @@ def prepare(
     good = image.good & (target.good if target is not None else True)
     if labels is not None:
         good = good & _labelled(labels)
+    given = None
+    if conditions:
+        given = np.stack([dataset.numbers(name) for name in conditions], axis=1).astype(np.float32)
+        good = good & np.isfinite(given).all(axis=1)
     split = np.where(good, split, "").astype(object)
     rows = np.flatnonzero((split == "train") & own)
     if 0 < limit < len(rows):
@@ -139,10 +149,18 @@ def prepare(
         told["class_counts"] = tuple(int(n) for n in np.bincount(learnt, minlength=len(names)))
     if numbers and learnt.size:
         told |= {"label_mean": float(learnt.mean()), "label_std": float(learnt.std()) or 1.0}
+    if given is not None:
+        seen = given[split == "train"].astype(float)
+        told |= {
+            "conditions": tuple(conditions),
+            "condition_means": tuple(seen.mean(axis=0).tolist()),
+            "condition_stds": tuple((seen.std(axis=0) + (seen.std(axis=0) == 0)).tolist()),
+        }
     sides = [read_side(dataset.info.get("image", {}), *image.pixels.shape[1:], zoom=crop / resize if resize else 1.0)]
     if target is not None:
         sides.append(read_side(dataset.info.get("target", {}), *target.pixels.shape[1:]))
-    return Material(dataset, image, target, labels, split, DataInfo(*sides, **told))  # type: ignore[arg-type]
+    info = DataInfo(*sides, **told)  # type: ignore[arg-type]
+    return Material(dataset, image, target, labels, split, info, given)
 
 
 def _target_crop(dataset: Dataset, crop: int, resize: int) -> int:
@@ -254,6 +272,8 @@ class Loader:
         }
         if self.material.labels is not None:
             batch["label"] = torch.from_numpy(self.material.labels[rows])
+        if self.material.conditions is not None:
+            batch["condition"] = torch.from_numpy(self.material.conditions[rows])
         if self.material.target is not None:
             batch["target"] = torch.from_numpy(self.material.target.pixels[rows])
             batch["target_statistics"] = torch.from_numpy(self.material.target.statistics[rows])

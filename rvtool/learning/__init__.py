@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rvtool.learning.autoencoder import Autoencoder as Autoencoder
+    from rvtool.learning.borrowed import borrow_autoencoder as borrow_autoencoder
     from rvtool.learning.borrowed import borrow_network as borrow_network
     from rvtool.learning.classifier import Classifier as Classifier
     from rvtool.learning.config import AdversarialConfig as AdversarialConfig
     from rvtool.learning.config import ModelConfig as ModelConfig
     from rvtool.learning.config import VariationalConfig as VariationalConfig
     from rvtool.learning.ema import EMA as EMA
+    from rvtool.learning.generator import Generator as Generator
     from rvtool.learning.losses import Losses as Losses
     from rvtool.learning.losses import compose as compose
     from rvtool.learning.model import Model as Model
@@ -33,6 +35,7 @@ __all__ = [
     "AdversarialConfig",
     "Autoencoder",
     "Classifier",
+    "Generator",
     "Losses",
     "Model",
     "ModelConfig",
@@ -44,6 +47,7 @@ __all__ = [
     "Translator",
     "Variational",
     "VariationalConfig",
+    "borrow_autoencoder",
     "borrow_network",
     "compose",
     "for_task",
@@ -55,6 +59,7 @@ _HOMES = {
     "Autoencoder": "rvtool.learning.autoencoder",
     "Classifier": "rvtool.learning.classifier",
     "EMA": "rvtool.learning.ema",
+    "Generator": "rvtool.learning.generator",
     "Losses": "rvtool.learning.losses",
     "Model": "rvtool.learning.model",
     "ModelConfig": "rvtool.learning.config",
@@ -66,6 +71,7 @@ _HOMES = {
     "Translator": "rvtool.learning.translator",
     "Variational": "rvtool.learning.variational",
     "VariationalConfig": "rvtool.learning.config",
+    "borrow_autoencoder": "rvtool.learning.borrowed",
     "borrow_network": "rvtool.learning.borrowed",
     "compose": "rvtool.learning.losses",
     "for_task": "rvtool.learning.regressor",

@@ -1,4 +1,4 @@
-"""The network of a classifier, for models that train it in another way."""
+"""The networks of other models: of a classifier, trained in another way; of an autoencoder, kept as it is."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from rvtool import plugins
+from rvtool.data.info import read_data_info
 from rvtool.errors import ConfigError
+from rvtool.learning.autoencoder import Autoencoder
 from rvtool.learning.classifier import Classifier
-from rvtool.learning.losses import Losses
+from rvtool.learning.losses import Losses, compose
 
 if TYPE_CHECKING:
     from rvtool.kinds import DataInfo
@@ -49,3 +51,21 @@ def borrow_network(model: str, settings: Mapping[str, Any], data: DataInfo) -> t
     names = [name for name, layer in owner.network.named_modules() if id(layer) in parts]
     owner.network.set_submodule(owner.head, nn.Identity())
     return owner.network, head.in_features, names
+
+
+def borrow_autoencoder(model: str, settings: Mapping[str, Any], data_info: Mapping[str, Any]) -> Autoencoder:
+    """Build an autoencoder as a run's record tells of it, without its weights; it is not trained on.
+
+    Raises
+    ------
+    ConfigError
+        There is no such model or setting, or it is no autoencoder.
+    """
+    component = plugins.component("model", model)
+    kind = component.load()
+    if not issubclass(kind, Autoencoder):
+        raise ConfigError(f"'{model}' is no autoencoder; choose another.")
+    data = read_data_info(data_info)
+    losses = compose([], kind.roles, {}, data, lambda name: plugins.component("loss", name))
+    found: Autoencoder = kind(component.configure(settings), data, losses)
+    return found.requires_grad_(False).eval()

@@ -86,6 +86,11 @@ class Model(LightningModule):
         self.backbone_rate = 1.0
         self.prepare: Prepare | None = None
 
+    @classmethod
+    def stretch_of(cls, config: Any) -> dict[str, Any]:
+        """Return the defaults of how images are prepared for a model of these settings."""
+        return cls.stretch
+
     @property
     def judged_from_epoch(self) -> int:
         """The first epoch that may be the best: those before it followed other aims."""

@@ -125,7 +125,7 @@ class Variational(Autoencoder):
         return self.log_sigma.new_tensor(math.log(fixed)) if fixed else self.log_sigma
 
     @torch.no_grad()
-    def sample(self, indices: Tensor, seed: int, device: torch.device, condition: Tensor | None = None) -> Tensor:
+    def sample(self, indices: Tensor, seed: int, device: torch.device, condition: Batch | None = None) -> Tensor:
         """Decode latents that are drawn from the prior, a standard normal distribution."""
         height, width = (-(-side // self.cell) for side in (self.data.image.height, self.data.image.width))
         drawn = normal(seed, indices.cpu(), (self.maps, height, width)).to(device)

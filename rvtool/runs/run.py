@@ -7,15 +7,16 @@ import hashlib
 import json
 import os
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rvtool import plugins
 from rvtool.data.files import unused
+from rvtool.data.info import read_data_info
 from rvtool.errors import DataError
-from rvtool.kinds import Batch, Beam, DataInfo, Side
+from rvtool.kinds import Batch, DataInfo
 
 if TYPE_CHECKING:
     import torch
@@ -237,6 +238,7 @@ class Run:
             label_column=column if column and column in dataset else None,
             numbers=self.task == "regression",
             classes=self.data.classes,
+            conditions=[name for name in self.data.conditions if name in dataset],
             crop=self.stretch.settings.crop,
             resize=self.stretch.settings.resize,
             pairs=self.data.target is not None,
@@ -319,31 +321,4 @@ def _hashed(sha256: str) -> Run:
     raise DataError(
         f"The run {sha256[:12]} is not in '{runs_folder()}'; put its folder there, or set RVTOOL_RUNS to the folder "
         "that it lies in."
-    )
-
-
-def write_data_info(data: DataInfo) -> dict[str, Any]:
-    """Turn a `DataInfo` into plain values."""
-    return asdict(data)
-
-
-def read_data_info(stored: dict[str, Any]) -> DataInfo:
-    """Turn what `write_data_info` gave back into a `DataInfo`."""
-
-    def side(values: dict[str, Any] | None) -> Side | None:
-        if values is None:
-            return None
-        beam = Beam(**values["beam"]) if values["beam"] else None
-        return Side(**{**values, "beam": beam})
-
-    image = side(stored["image"])
-    assert image is not None
-    return DataInfo(
-        image,
-        side(stored["target"]),
-        **{
-            **{name: value for name, value in stored.items() if name not in ("image", "target")},
-            "classes": tuple(stored["classes"]),
-            "class_counts": tuple(stored["class_counts"]),
-        },
     )

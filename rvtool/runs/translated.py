@@ -1,4 +1,4 @@
-"""A trained translator as a simulator: the images that it makes of those of a dataset."""
+"""A run that makes images of images as a simulator: those that it makes of a dataset's."""
 
 from __future__ import annotations
 
@@ -90,6 +90,8 @@ class Translated:
         }
         with torch.inference_mode():
             batch = prepare(raw)
-            made = prepare.restore(model.predict(batch), batch)
+            generates = self.run.task == "generation"
+            made = model.sample(indices, seed, device, batch) if generates else model.predict(batch)
+            made = prepare.restore(made, batch)
         known = known_pixels(batch["mask"], self.factor)
         return {"image": torch.where(known, made, 0.0), "mask": known}

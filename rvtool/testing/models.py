@@ -22,7 +22,7 @@ from rvtool.learning import Model, Randomness, compose
 from rvtool.testing.examples import example_batch, example_data, one_thread
 
 EACH = 20  # steps between looks at the monitored metric
-PARTS = ("gradients", "bf16", "learns", "round-trip")
+PARTS = ("gradients", "bf16", "learns", "sample", "round-trip")
 
 
 def check_model(
@@ -48,7 +48,7 @@ def check_model(
         Training steps within which the tiny task must be learnt; the check ends as soon as it is.
     exempt
         Parts of this check that do not apply, each with the reason; the model's own ``exempt`` counts too.
-        Parts: ``gradients``, ``bf16``, ``learns``, ``round-trip``.
+        Parts: ``gradients``, ``bf16``, ``learns``, ``sample``, ``round-trip``.
 
     Raises
     ------
@@ -71,6 +71,8 @@ def check_model(
             _check_mixed_precision(name, build(seed=0), batch)
         trained = build(seed=0)
         _check_learning(name, trained, batch, steps, "learns" not in exempt)
+        if isinstance(trained, Samples) and "sample" not in exempt:
+            _check_samples(name, trained, batch)
         if "round-trip" not in exempt:
             _check_round_trip(name, trained, build(seed=1), batch)
 
@@ -220,6 +222,22 @@ def _check_learning(name: str, model: Model, batch: Batch, steps: int, required:
         )
 
 
+@torch.no_grad()
+def _check_samples(name: str, model: Model, batch: Batch) -> None:
+    """Ask for images together, alone, and of another seed."""
+    sampler: Any = model.eval()
+    device = torch.device("cpu")
+    few = {key: value[:2] for key, value in batch.items()}
+    both = sampler.sample(torch.tensor([3, 7]), 0, device, few)
+    alone = sampler.sample(torch.tensor([7]), 0, device, {key: value[1:2] for key, value in batch.items()})
+    close = torch.allclose(both[1:], alone, rtol=1e-3, atol=1e-4)
+    assert close, f"{name}: the sample of an index depends on the batch it is in; draw from rvtool.data.chance."
+    other = sampler.sample(torch.tensor([3, 7]), 1, device, few)
+    assert not torch.equal(both, other), f"{name}: two seeds give the same samples."
+    same = sampler.sample(torch.tensor([3, 7]), 0, device, {key: value[[0, 0]] for key, value in few.items()})
+    assert not torch.equal(same[0], same[1]), f"{name}: two indices of one batch give the same sample."
+
+
 def _check_round_trip(name: str, model: Model, fresh: Model, batch: Batch) -> None:
     from safetensors.torch import load, save
 
@@ -245,7 +263,8 @@ def _answers(model: Model, batch: Batch) -> dict[str, Tensor]:
     if isinstance(model, Predicts):
         answers["predict"] = model.predict(batch)
     if isinstance(model, Samples):
-        answers["sample"] = model.sample(torch.arange(2), 0, torch.device("cpu"))
+        asked = {key: value[:2] for key, value in batch.items()}
+        answers["sample"] = model.sample(torch.arange(2), 0, torch.device("cpu"), asked)
     if isinstance(model, Autoencodes):
         answers["decode(encode)"] = model.decode(model.encode(batch["image"]))
     if callable(getattr(model, "features", None)):

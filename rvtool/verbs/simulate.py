@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from rvtool.config import Config
-from rvtool.errors import ConfigError, PluginError
+from rvtool.errors import ConfigError, PluginError, unknown
 
 if TYPE_CHECKING:
     import numpy as np
     from rich.console import Console
 
     from rvtool.kinds import Side, Simulator
+    from rvtool.runs.run import Run
 
 SIDES = {"image": "mask", "target": "target_mask"}
 COLOURS = 3
@@ -32,8 +33,10 @@ NO_PARAMETERS = (*SIDES, *SIDES.values(), "label", "index")  # what else of a ba
 class Settings(Config):
     """What `rvtool simulate` may be told."""
 
-    simulator: str = Field("", description="Simulator ('rvtool plugins --kind simulator'), or the run of a translator.")
-    images: Path | None = Field(None, description="Dataset or folder whose images a translator translates.")
+    simulator: str = Field("", description="Simulator ('rvtool plugins --kind simulator'), or a run that makes images.")
+    images: Path | None = Field(None, description="Dataset or folder of images that the run makes its own of.")
+    label: str = Field("", description="Class that a generator's images are of. Default: all, as in its training.")
+    set: dict[str, Any] = Field({}, description="Numbers that a generator makes images for, as condition.flux_jy=0.1.")
     config: dict[str, Any] = Field({}, description="The simulator's own settings.")
     count: int | None = Field(
         None, ge=1, description="Images to simulate. Default: 1000, or as many as those that they are made of."
@@ -76,26 +79,54 @@ def _simulator(settings: Settings) -> Simulator:
     ConfigError
         Nobody offers it, a setting does not fit, or the run makes no images.
     """
-    from rvtool.plugins import component, components
+    from rvtool.plugins import component
     from rvtool.runs.run import is_run, load_run
 
     if is_run(settings.simulator):
-        run = load_run(settings.simulator)
-        if run.task != "translation":
-            raise ConfigError(
-                f"{run.path} is a run of '{run.record['model']}', which makes no images; "
-                f"name a simulator ({', '.join(components('simulator'))})."
-            )
-        if settings.images is None:
-            raise ConfigError(f"{run.path} makes images of others; name them: --images DATASET.")
-        from rvtool.runs.translated import Translated
-
-        return Translated(run, settings.images)
-    if settings.images is not None:
-        raise ConfigError(f"--images is for the run of a translator, and '{settings.simulator}' is none; leave it out.")
+        return _of_run(settings, load_run(settings.simulator))
+    for option, value in (("images", settings.images), ("label", settings.label), ("set", settings.set)):
+        if value:
+            raise ConfigError(f"--{option} is for runs, and '{settings.simulator}' is a simulator; leave it out.")
     chosen = component("simulator", settings.simulator)
     simulator: Simulator = chosen.load()(chosen.configure(settings.config))
     return simulator
+
+
+def _of_run(settings: Settings, run: Run) -> Simulator:
+    """Make a simulator of a run that makes images: of others, or by chance.
+
+    Raises
+    ------
+    ConfigError
+        It makes none, or is asked for what it cannot do.
+    """
+    from rvtool.plugins import components
+
+    of_images = run.task == "translation" or (run.task == "generation" and run.data.target is not None)
+    if not of_images and not hasattr(run.model, "sample"):
+        raise ConfigError(
+            f"{run.path} is a run of '{run.record['model']}', which makes no images; "
+            f"name a simulator ({', '.join(components('simulator'))})."
+        )
+    if of_images and settings.images is None:
+        raise ConfigError(f"{run.path} makes images of others; name them: --images DATASET.")
+    if of_images:
+        from rvtool.runs.translated import Translated
+
+        if settings.label or settings.set:
+            raise ConfigError(
+                f"{run.path} makes images of others, which say what they are of; leave --label and --set out."
+            )
+        assert settings.images is not None
+        return Translated(run, settings.images)
+    if settings.images is not None:
+        raise ConfigError(f"{run.path} makes images by chance, of no others; leave --images out.")
+    from rvtool.runs.generated import Generated
+
+    for kind in settings.set:
+        if kind != "condition":
+            raise unknown("kind of setting of a run", kind, ("condition",))
+    return Generated(run, settings.label, settings.set.get("condition", {}))
 
 
 def _source(settings: Settings) -> dict[str, Any]:
@@ -104,8 +135,10 @@ def _source(settings: Settings) -> dict[str, Any]:
     from rvtool.runs.run import is_run, load_run
 
     if is_run(settings.simulator):
-        path = str(load_run(settings.simulator).path.resolve())
-        return {"name": "translation", "run": path, "seed": settings.seed, "images": str(settings.images)}
+        run = load_run(settings.simulator)
+        asked = {"images": str(settings.images or ""), "label": settings.label, "set": settings.set}
+        told = {name: value for name, value in asked.items() if value}
+        return {"name": run.task, "run": str(run.path.resolve()), "seed": settings.seed, **told}
     config = component("simulator", settings.simulator).configure(settings.config)
     return {
         "name": settings.simulator,

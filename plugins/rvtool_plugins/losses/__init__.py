@@ -100,6 +100,14 @@ class BCEGANConfig(AdversarialConfig):
     )
 
 
+class WGANConfig(Config):
+    """Settings of the Wasserstein loss."""
+
+    gradient_penalty: float = Field(
+        10.0, ge=0, description="Weight of what the discriminator's slope between real and generated images lacks of 1."
+    )
+
+
 class VGGPerceptualConfig(Config):
     """Settings of the perceptual loss of VGG19."""
 
@@ -241,6 +249,12 @@ def rvtool_losses() -> list[Component]:
             "Adversarial: real against generated on average (Jolicoeur-Martineau 2018)",
             AdversarialConfig,
             "rvtool_plugins.losses.adversarial:Relativistic",
+        ),
+        Component(
+            "wgan-gp",
+            "Adversarial: Wasserstein distance with a penalty on the slope (Gulrajani et al. 2017)",
+            WGANConfig,
+            "rvtool_plugins.losses.adversarial:WGAN",
         ),
         Component(
             "feature-matching",

@@ -16,7 +16,7 @@ from torch.nn.functional import softplus
 if TYPE_CHECKING:
     from rvtool import Config
     from rvtool.kinds import DataInfo, LossContext
-    from rvtool_plugins.losses import AdversarialConfig, BCEGANConfig
+    from rvtool_plugins.losses import AdversarialConfig, BCEGANConfig, WGANConfig
 
 Logits: TypeAlias = "Tensor | Sequence[Tensor]"
 
@@ -31,7 +31,7 @@ class Adversarial(nn.Module):
     role: ClassVar[str] = "adversarial"
     relative: ClassVar[bool] = False
 
-    def __init__(self, config: AdversarialConfig, data: DataInfo) -> None:
+    def __init__(self, config: AdversarialConfig | WGANConfig, data: DataInfo) -> None:
         super().__init__()
         self.gamma = config.gradient_penalty
 
@@ -75,12 +75,7 @@ class Adversarial(nn.Module):
         """
         if self.gamma == 0:
             return real.new_zeros(())
-        with torch.autocast(real.device.type, enabled=False):
-            image = real.detach().float().requires_grad_()
-            # an image's score depends on that image only (but for batch normalisation), so one pass gives all slopes
-            scores = [logits.reshape(len(image), -1).mean(dim=1) for logits in _scales(critic(image))]  # each (B,)
-            (slope,) = torch.autograd.grad(torch.stack(scores).mean(dim=0).sum(), image, create_graph=True)
-        return self.gamma / 2 * slope.square().flatten(1).sum(dim=1).mean()
+        return self.gamma / 2 * _squared_slopes(critic, real).mean()
 
 
 class LSGAN(Adversarial):
@@ -167,6 +162,33 @@ class Relativistic(Adversarial):
         return softplus(fake.mean() - real).mean() + softplus(fake - real.mean()).mean()
 
 
+class WGAN(Adversarial):
+    """Critic: E D(G) - E D(x), an estimate of minus the Wasserstein distance; generator: -E D(G). Eq. 2 of [1]_.
+
+    The critic wants several steps for one of the generator, and no batch normalisation.
+
+    References
+    ----------
+    .. [1] Gulrajani et al. 2017, arXiv:1704.00028
+    """
+
+    def generator_at(self, fake: Tensor, real: Tensor) -> Tensor:
+        """Compute the generator's loss of one scale."""
+        return -fake.mean()
+
+    def discriminator_at(self, real: Tensor, fake: Tensor) -> Tensor:
+        """Compute the critic's loss of one scale."""
+        return fake.mean() - real.mean()
+
+    def penalty(self, critic: Callable[[Tensor], Logits], real: Tensor, fake: Tensor) -> Tensor:
+        """Compute lambda times the mean of (|grad D(z)| - 1)^2, z anywhere between a real and a made image: eq. 3."""
+        if self.gamma == 0:
+            return real.new_zeros(())
+        places = torch.rand(len(real), 1, 1, 1, device=real.device)
+        slopes = _squared_slopes(critic, torch.lerp(real.float(), fake.float(), places)).clamp_min(1e-12).sqrt()
+        return self.gamma * (slopes - 1).square().mean()
+
+
 class FeatureMatching(nn.Module):
     """The mean of |D_ki(x) - D_ki(G)| over the layers i and scales k of a critic: eq. 4 of [1]_, as a mean.
 
@@ -193,6 +215,16 @@ class FeatureMatching(nn.Module):
 
 def _distance(one: Tensor, other: Tensor) -> Tensor:
     return (one - other.detach()).abs().mean()
+
+
+def _squared_slopes(critic: Callable[[Tensor], Logits], image: Tensor) -> Tensor:
+    """Return |grad D(x)|^2 of each image ``(B,)``; D(x) is the mean of its logits, over places and scales."""
+    with torch.autocast(image.device.type, enabled=False):
+        image = image.detach().float().requires_grad_()
+        # an image's score depends on that image only (but for batch normalisation), so one pass gives all slopes
+        scores = [logits.reshape(len(image), -1).mean(dim=1) for logits in _scales(critic(image))]  # each (B,)
+        (slope,) = torch.autograd.grad(torch.stack(scores).mean(dim=0).sum(), image, create_graph=True)
+    return slope.square().flatten(1).sum(dim=1)
 
 
 def _scales(logits: Logits) -> Sequence[Tensor]:

@@ -54,6 +54,9 @@ class Settings(Config):
     extra: Path | None = Field(None, description="Dataset of further images, simulated or generated, that train only.")
     fold: int | None = Field(None, ge=0, description="Hold this fold of the dataset out as the test part.")
     label_column: str = Field("label", description="Column of the manifest that is learnt.")
+    condition: tuple[str, ...] = Field(
+        (), description="Columns of numbers that a generator makes images for, beside their class."
+    )
     task: Literal["classify", "regress"] | None = Field(
         None, description="Take the label for a class, or for a number to estimate. Default: what the model is for."
     )

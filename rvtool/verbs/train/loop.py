@@ -20,7 +20,7 @@ from rich.console import Console
 from rvtool import plugins
 from rvtool.data.batches import Batches
 from rvtool.errors import ConfigError, DataError
-from rvtool.learning import EMA, Autoencoder, Model, Randomness, Schedule, Thaw, for_task
+from rvtool.learning import EMA, Autoencoder, Generator, Model, Randomness, Schedule, Thaw, for_task
 from rvtool.runs.run import build_model, load_run
 from rvtool.verbs.train import Settings, record
 from rvtool.verbs.train.answers import keep_answers
@@ -133,7 +133,7 @@ class _Training:
             self._finish("running")  # a kill from here on loses nothing that resuming does not bring
             if model.task in ("classification", "regression"):
                 keep_answers(path, batches.material, model.device, settings.batch_size, settings.seed)
-            elif isinstance(model, Autoencoder):
+            elif isinstance(model, Autoencoder) or (isinstance(model, Generator) and model.data.conditions):
                 keep_settled(path, batches.material, model.device, settings.batch_size, settings.seed)
             self._finish("complete", weights=False)  # those that have been settled stay
         told = record.outcome(path, self.notes)
@@ -143,7 +143,8 @@ class _Training:
 
     def _trainer(self, model: Model, epochs: int, steps: int, display: Display) -> lightning.Trainer:
         settings, path = self.settings, self.path
-        draws = settings.sample_every and (model.task in MAKERS or (model.data.classes and hasattr(model, "predict")))
+        makes = model.task in (*MAKERS, "generation")
+        draws = settings.sample_every and (makes or (model.data.classes and hasattr(model, "predict")))
         journal = Journal(path / "metrics.csv", display, settings.log_every)
         callbacks: list[Any] = [
             Randomness(settings.seed),
@@ -154,7 +155,7 @@ class _Training:
             *([EvenGroups(settings.accumulate)] if settings.accumulate > 1 else []),
             *([Pictures(path / "samples", settings.sample_every, model.data.classes)] if draws else []),
             journal,
-            *([Referee(journal, display)] if model.task in MAKERS else []),
+            *([Referee(journal, display)] if makes else []),
             self.keeper,
             *self.watching,
         ]

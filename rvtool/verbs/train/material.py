@@ -78,7 +78,8 @@ def stretch_settings(settings: Settings, kind: type[Model]) -> Stretch:
         "clip_sigma": settings.clip_sigma,
         "clip_to": settings.clip_to,
     }
-    stretch = Stretch(**{**kind.stretch, **{name: value for name, value in asked.items() if value is not None}})
+    own = kind.stretch_of(plugins.component("model", settings.model).configure(settings.config))
+    stretch = Stretch(**{**own, **{name: value for name, value in asked.items() if value is not None}})
     if stretch.resize and not stretch.crop:
         raise ConfigError("--resize needs a --crop, the square that is resampled; set both.")
     return stretch
@@ -86,6 +87,8 @@ def stretch_settings(settings: Settings, kind: type[Model]) -> Stretch:
 
 def _material(settings: Settings, kind: type[Model], stretch: Stretch, console: Console) -> Material:
     assert settings.data is not None
+    if settings.condition and kind.task != "generation":
+        raise ConfigError(f"--condition is for generators, and '{settings.model}' is none; leave it out.")
     dataset = open_dataset(settings.data).where(settings.where)
     extra = None if settings.extra is None else open_dataset(settings.extra)
     if extra is not None:
@@ -96,6 +99,7 @@ def _material(settings: Settings, kind: type[Model], stretch: Stretch, console: 
             dataset,
             label_column=settings.label_column if needed or settings.label_column in dataset else None,
             numbers=kind.task == "regression",
+            conditions=settings.condition,
             fold=settings.fold,
             seed=settings.seed,
             crop=stretch.crop,

@@ -11,6 +11,8 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 SECONDS_A_FRAME = 0.4
 FEW = 6  # rows of four images
+ACROSS = 10  # samples of a generator in a row
+MOST_CLASSES = 10
 MAKERS = ("translation", "autoencoding")
 """Tasks of models that make images, and offer them in their physical units (`physical`)."""
 
@@ -32,6 +34,10 @@ class Pictures(Callback):
 
             image, truth, output = _in_units(pl_module, {name: value[:FEW] for name, value in batch.items()})
             restored.grid(list(image), list(truth), list(output), path)
+        elif pl_module.task == "generation":
+            from rvtool.report import samples
+
+            samples.sheet(_made(pl_module, batch, self.classes), path)
         elif self.classes:
             from rvtool.report import figures
 
@@ -54,6 +60,29 @@ class Pictures(Callback):
                 duration=int(1000 * SECONDS_A_FRAME),
                 loop=0,
             )
+
+
+def _made(model: Any, batch: dict[str, torch.Tensor], classes: tuple[str, ...]) -> list[tuple[str, np.ndarray]]:
+    """Return rows of stretched images that a generator makes: of each class, or for the first images of a batch."""
+    count = int(model.classes)
+
+    def make(first: int, condition: dict[str, torch.Tensor] | None) -> np.ndarray:
+        made: np.ndarray = model.sample(torch.arange(first, first + ACROSS), 0, model.device, condition).cpu().numpy()
+        return made
+
+    if model.data.target is not None:
+        some = {name: value[:ACROSS] for name, value in batch.items()}
+        indices = torch.arange(len(some["image"]))
+        made = model.sample(indices, 0, model.device, some).cpu().numpy()
+        sides = [("asked", some["image"].mean(1, keepdim=True)), ("truth", some["target"])]
+        return [*((name, side.float().cpu().numpy()) for name, side in sides), ("made", made)]
+    if not count:
+        return [("", make(row * ACROSS, None)) for row in range(FEW)]
+    rows = []
+    for number in range(min(count, MOST_CLASSES)):
+        asked = model.asked(torch.arange(ACROSS), 0)
+        rows.append((classes[number], make(number * ACROSS, {**asked, "label": torch.full((ACROSS,), number)})))
+    return rows
 
 
 def _in_units(model: Any, batch: dict[str, torch.Tensor]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -22,11 +22,12 @@ from rvtool import plugins
 from rvtool.data.batches import Batches, Material
 from rvtool.data.extra import is_extra
 from rvtool.data.files import write_bytes, write_error
+from rvtool.data.info import write_data_info
 from rvtool.errors import DataError, unknown
 from rvtool.learning import Model, compose
 from rvtool.runs.known import write_known
 from rvtool.runs.recipe import dump_recipe
-from rvtool.runs.run import is_run, new_run_path, write_data_info
+from rvtool.runs.run import is_run, new_run_path
 from rvtool.verbs.train import Settings
 
 SHARED_PATH = "RVTOOL_RUN_PATH"  # tells the processes that share one training where its run is

@@ -1,4 +1,4 @@
-"""What an autoencoder measures once it is trained, on its training images, kept with its weights."""
+"""What a model measures once it is trained, on its training images, kept with its weights."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from safetensors.torch import save
 from rvtool.data.batches import Material
 from rvtool.data.files import write_bytes
 from rvtool.kinds import Batch
+from rvtool.learning import Autoencoder
 from rvtool.runs.run import load_run
 
 ENOUGH = 4096  # images, turned ones counted: more hardly change a table of shares
@@ -20,14 +21,16 @@ SYMMETRIES = 8
 
 
 def keep_settled(path: Path, material: Material, device: torch.device, batch_size: int, seed: int) -> None:
-    """Let a finished autoencoder measure the prior of its codes, and write that beside its weights.
+    """Let a finished model measure what belongs to its weights (`Model.settle`), and write it beside them.
 
     Few images are shown in all turns and mirror images, since the sky has no upright.
     """
     run = load_run(path)
     model = run.model.to(device)
     rows, side = material.rows("train"), run.data.image
-    each = model.maps * -(-side.height // model.cell) * -(-side.width // model.cell)
+    each = 1
+    if isinstance(model, Autoencoder):
+        each = model.maps * -(-side.height // model.cell) * -(-side.width // model.cell)
     enough = max(1, min(ENOUGH, MOST_SYMBOLS // each))
     if len(rows) > enough:
         rows = np.sort(np.random.default_rng(seed).choice(rows, enough, replace=False))

@@ -11,7 +11,7 @@ from rvtool.kinds import DataInfo, LossContext, Side
 from rvtool.plugins import component
 
 DATA = DataInfo(Side(1, 8, 8), Side(1, 8, 8))
-ADVERSARIAL = ("lsgan", "hinge", "bce-gan", "relativistic")
+ADVERSARIAL = ("lsgan", "hinge", "bce-gan", "relativistic", "wgan-gp")
 REAL = torch.randn(3, 1, 4, 4, generator=torch.Generator().manual_seed(0))
 FAKE = torch.randn(3, 1, 4, 4, generator=torch.Generator().manual_seed(1))
 
@@ -31,6 +31,7 @@ def test_the_formulas_of_one_answer_each(real, fake):
     found = {
         "lsgan": (0.5 * (fake - 1) ** 2, 0.5 * (real - 1) ** 2 + 0.5 * fake**2),
         "hinge": (-fake, max(0, 1 - real) + max(0, 1 + fake)),
+        "wgan-gp": (-fake, fake - real),
         "bce-gan": (-log_sigmoid(fake), -log_sigmoid(real) - log_sigmoid(-fake)),
         # D(x) - D(G) tells which is which, so each player's two parts are alike
         "relativistic": (-2 * log_sigmoid(fake - real), -2 * log_sigmoid(real - fake)),
@@ -47,6 +48,24 @@ def test_relativistic_compares_with_the_average():
     real, fake = REAL - FAKE.mean(), FAKE - REAL.mean()
     torch.testing.assert_close(loss.discriminator(REAL, FAKE), bce(real, one) + bce(fake, 0 * one))
     torch.testing.assert_close(loss.generator(FAKE, REAL), bce(fake, one) + bce(real, 0 * one))
+
+
+def test_the_wasserstein_penalty_wants_a_slope_of_one_between_the_images():
+    loss = build("wgan-gp", gradient_penalty=10.0)
+    slope = torch.tensor(3.0)
+    real, fake = torch.zeros(2, 1, 4, 4), torch.ones(2, 1, 4, 4)
+    seen = []
+
+    def critic(image):
+        seen.append(image.detach())
+        return slope * image.flatten(1).sum(1) / 4  # |grad| = 3 sqrt(16) / 4
+
+    assert loss.penalty(critic, real, fake).item() == pytest.approx(10 * (3 - 1) ** 2)
+    assert ((seen[0] > 0) & (seen[0] < 1)).all()
+    torch.testing.assert_close(
+        seen[0][0], seen[0][0].mean().expand(1, 4, 4)
+    )  # one place between the two, for the whole image
+    assert seen[0][0].mean() != seen[0][1].mean()
 
 
 def test_label_smoothing_is_one_sided():

@@ -114,7 +114,7 @@ class VQVAE(Autoencoder):
         return made, total, {**parts, **{name: value.detach() for name, value in told.items()}}
 
     @torch.no_grad()
-    def sample(self, indices: Tensor, seed: int, device: torch.device, condition: Tensor | None = None) -> Tensor:
+    def sample(self, indices: Tensor, seed: int, device: torch.device, condition: Batch | None = None) -> Tensor:
         """Decode codes that are drawn from the prior, one after the other."""
         height, width = (-(-side // self.cell) for side in (self.data.image.height, self.data.image.width))
         even = bits(seed, indices.cpu(), self.maps * height * width).bitwise_and(65535)

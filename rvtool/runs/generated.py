@@ -1,0 +1,76 @@
+"""A trained generator as a simulator: images of chance, of the classes and numbers that it is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from rvtool.errors import ConfigError, unknown
+from rvtool.kinds import Batch, SimulatorInfo
+from rvtool.runs.translated import check_restores
+
+if TYPE_CHECKING:
+    from rvtool.runs.run import Run
+
+
+class Generated:
+    """Makes images that no other is needed for; what they are of is drawn as it was in the training.
+
+    Parameters
+    ----------
+    run
+        Of a generator, or of an autoencoder that can sample.
+    label
+        The class that all images are to be of; "" leaves them as they come.
+    numbers
+        Values of columns that the run was trained to make images for, in their own units.
+
+    Raises
+    ------
+    ConfigError
+        The run knows no such class or column.
+    DataError
+        Its stretch cannot be undone.
+    """
+
+    def __init__(self, run: Run, label: str = "", numbers: Mapping[str, Any] | None = None) -> None:
+        self.run, self.model = run, run.model
+        made = check_restores(run)
+        count = int(getattr(self.model, "classes", 0))
+        classes = run.data.classes[:count]
+        if label and label not in classes:
+            raise unknown("class", label, classes, hint=f"({run.name} makes images of these)")
+        self.label = classes.index(label) if label else None
+        self.numbers = {name: _number(name, value) for name, value in (numbers or {}).items()}
+        for name in self.numbers:
+            if name not in run.data.conditions:
+                raise unknown("number", name, run.data.conditions, hint=f"({run.name} makes images for these)")
+        self.info = SimulatorInfo(made, classes=classes)
+
+    def simulate(self, indices: torch.Tensor, seed: int, device: torch.device) -> Batch:
+        """Make images in their physical unit, with what they are of."""
+        run, model = self.run, self.model.to(device)
+        asked: Batch = model.asked(indices, seed) if hasattr(model, "asked") else {}
+        if self.label is not None:
+            asked["label"] = torch.full_like(asked["label"], self.label)
+        for place, name in enumerate(run.data.conditions):
+            if name in self.numbers:
+                asked["condition"][:, place] = self.numbers[name]
+        stretch = run.stretch if run.target_stretch is None else run.target_stretch
+        with torch.inference_mode():
+            made = model.sample(indices, seed, device, asked)
+            # no image tells its background, noise and peak: those of the training's, as far as it is scaled by them
+            statistics = made.new_tensor([0.0, stretch.constant, stretch.constant]).expand(len(made), -1)
+            found = {"image": stretch.invert(made, statistics)}
+        if self.info.classes:
+            found["label"] = asked["label"]
+        return found | {name: asked["condition"][:, place] for place, name in enumerate(run.data.conditions)}
+
+
+def _number(name: str, value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise ConfigError(f"Condition '{name}' is a number, not '{value}'; write --set condition.{name}=1.5.") from None
