@@ -84,6 +84,11 @@ class Generator(Model):
             found["condition"] = self.example_numbers[place]
         return found
 
+    def whole_condition(self, indices: Tensor, seed: int, device: torch.device, condition: Batch | None) -> Batch:
+        """Return what is asked for, and of what is left open what is drawn (`asked`), on a device."""
+        every = {**self.asked(indices, seed), **(condition or {})}
+        return {name: value.to(device) for name, value in every.items()}
+
     @torch.no_grad()
     def settle(self, batches: Callable[[], Iterable[Batch]]) -> None:
         """Remember what the training images are of; without numbers the shares of classes, which are known, say it."""

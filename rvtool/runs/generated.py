@@ -12,6 +12,7 @@ from rvtool.kinds import Batch, SimulatorInfo
 from rvtool.runs.translated import check_restores
 
 if TYPE_CHECKING:
+    from rvtool.data.fits import Image
     from rvtool.runs.run import Run
 
 
@@ -49,15 +50,20 @@ class Generated:
                 raise unknown("number", name, run.data.conditions, hint=f"({run.name} makes images for these)")
         self.info = SimulatorInfo(made, classes=classes)
 
+    def asked(self, indices: torch.Tensor, seed: int) -> Batch:
+        """Return what images of these indices are of."""
+        found: Batch = self.model.asked(indices, seed) if hasattr(self.model, "asked") else {}
+        if self.label is not None:
+            found["label"] = torch.full_like(found["label"], self.label)
+        for place, name in enumerate(self.run.data.conditions):
+            if name in self.numbers:
+                found["condition"][:, place] = self.numbers[name]
+        return found
+
     def simulate(self, indices: torch.Tensor, seed: int, device: torch.device) -> Batch:
         """Make images in their physical unit, with what they are of."""
         run, model = self.run, self.model.to(device)
-        asked: Batch = model.asked(indices, seed) if hasattr(model, "asked") else {}
-        if self.label is not None:
-            asked["label"] = torch.full_like(asked["label"], self.label)
-        for place, name in enumerate(run.data.conditions):
-            if name in self.numbers:
-                asked["condition"][:, place] = self.numbers[name]
+        asked = self.asked(indices, seed)
         stretch = run.stretch if run.target_stretch is None else run.target_stretch
         with torch.inference_mode():
             made = model.sample(indices, seed, device, asked)
@@ -67,6 +73,28 @@ class Generated:
         if self.info.classes:
             found["label"] = asked["label"]
         return found | {name: asked["condition"][:, place] for place, name in enumerate(run.data.conditions)}
+
+
+def draw_condition(run: Run, image: Image, condition: Mapping[str, str]) -> Image:
+    """Return the image that a run is asked with: what the simulator of its pairs draws of one and of some words.
+
+    Raises
+    ------
+    ConfigError
+        Nobody can draw it.
+    """
+    from rvtool.plugins import components
+
+    source = str(run.record["dataset"].get("source", ""))
+    maker = components("simulator").get(source) or components("source").get(source)
+    draw = getattr(maker.load(), "asked", None) if maker else None
+    if draw is None:
+        raise ConfigError(
+            f"{run.name} learnt from '{source or 'a folder'}', where nothing is called '{next(iter(condition))}'; give "
+            "it images like those of its training, without --set."
+        )
+    drawn: Image = draw(image, condition)
+    return drawn
 
 
 def _number(name: str, value: Any) -> float:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import torch
 
     from rvtool.data.batches import Material, Prepare
+    from rvtool.data.dataset import Dataset
     from rvtool.data.fits import Image
     from rvtool.data.stretch import FittedStretch
     from rvtool.runs.calibration import Calibration
@@ -212,7 +213,7 @@ class Run:
             raise DataError(f"{image.path}, plane {image.plane}, {error}") from None
         return {"image": torch.from_numpy(pixels), "image_statistics": torch.from_numpy(statistics)}
 
-    def material(self, data: Path | str | None = None) -> Material:
+    def material(self, data: Dataset | Path | str | None = None) -> Material:
         """Make a dataset ready for this model.
 
         Parameters
@@ -226,12 +227,12 @@ class Run:
             The data is not there, or its images do not have the channels and the size that the model was trained on.
         """
         from rvtool.data.batches import prepare
-        from rvtool.data.dataset import open_dataset
+        from rvtool.data.dataset import Dataset, open_dataset
 
         trained_on = Path(self.record["dataset"]["path"])
         if data is None and not trained_on.exists():
             raise DataError(f"{trained_on}, which {self.path} was trained on, is not here; name its place with --data.")
-        dataset = open_dataset(data if data is not None else trained_on)
+        dataset = data if isinstance(data, Dataset) else open_dataset(data if data is not None else trained_on)
         column = self.data.label_column
         material = prepare(
             dataset,

@@ -63,9 +63,14 @@ class Settings(Config):
     )
     explain: bool = Field(False, description="Write for each image a map of what spoke for the answer, beside OUT.")
     samples: int = Field(
-        0, ge=0, description="Images that a translator with dropout makes of each: their mean and standard deviation."
+        0,
+        ge=0,
+        description="Images that a generator, or a translator with dropout, makes of each: their mean and deviation.",
     )
     seed: int = Field(0, ge=0, description="Seed of the samples.")
+    set: dict[str, Any] = Field(
+        {}, description="What a generator is asked for beside the image, as condition.transmitter=120,88."
+    )
     batch_size: int = Field(64, ge=1, description="Images a batch; changes the speed, not the answers.")
     device: str = Field("auto", description="Where to compute: cpu, cuda, cuda:1, ...; auto takes a GPU if it can.")
 
@@ -78,7 +83,8 @@ class Settings(Config):
 def run(settings: Settings, console: Console) -> dict[str, Any]:
     """Apply a model to images, going on after those that cannot be used.
 
-    A translator makes an image of each: FITS on the same sky, in the target's unit, blank where the image is.
+    A translator makes an image of each: FITS on the same sky, in the target's unit, blank where the image is. So does a
+    generator that learnt pairs; one that learnt images completes what is blank, and takes their noise out.
 
     Of classifiers and regressors the table has a row an image: ``file`` (a plane of a cube is called ``file:number``),
     a probability a class, ``entropy`` (nats), ``set`` (the classes that together hold the true one as often as
@@ -113,7 +119,7 @@ def run(settings: Settings, console: Console) -> dict[str, Any]:
 
     names, paths = [settings.run], list(settings.paths)
     run = load_run(settings.run)
-    if run.task in ("translation", "autoencoding") and not settings.neighbours:
+    if run.task in ("translation", "autoencoding", "generation") and not settings.neighbours:
         for name in ("ensemble", "explain", "pool", "prototypes", "targets", "dropout_passes"):
             if getattr(settings, name) != Settings.model_fields[name].default:
                 option = "--" + name.replace("_", "-")
@@ -123,6 +129,8 @@ def run(settings: Settings, console: Console) -> dict[str, Any]:
         from rvtool.verbs.predict.translating import translate
 
         return translate(settings, run, paths, console)
+    if settings.set:
+        raise ConfigError(f"--set is for generators, and {settings.run} is none; leave it out.")
     if settings.samples:
         raise ConfigError(f"--samples is for translators, and {settings.run} makes no images; leave it out.")
     if settings.table.exists() and not settings.overwrite:

@@ -23,6 +23,7 @@ from rvtool.kinds import Side
 from rvtool.report.progress import counted
 from rvtool.report.tables import write_csv
 from rvtool.runs.apply import choose_device
+from rvtool.runs.generated import Generated, draw_condition
 from rvtool.runs.run import Run
 from rvtool.runs.tiles import Tiling, bands
 from rvtool.runs.translated import check_restores, known_pixels
@@ -106,7 +107,17 @@ class Translating:
         self.model = run.model.to(self.device)
         self.made = check_restores(run)
         self.dropping = [module for module in self.model.modules() if isinstance(module, nn.Dropout) and module.p > 0]
-        if settings.samples and not self.dropping:
+        self.generates = run.task == "generation"
+        asked = settings.set.get("condition", {})
+        numbers = {name: value for name, value in asked.items() if name == "label" or name in run.data.conditions}
+        self.drawn = {name: str(value) for name, value in asked.items() if name not in numbers}
+        label = str(numbers.pop("label", ""))
+        self.of = Generated(run, label, numbers) if self.generates and (label or numbers) else None
+        if settings.set and (not self.generates or set(settings.set) != {"condition"}):
+            raise ConfigError("--set says what a generator is asked for, as condition.NAME=VALUE; leave the rest out.")
+        if self.generates and not hasattr(self.model, "predict"):
+            raise ConfigError(f"{run.name} makes images by chance, of no others: rvtool simulate {run.path}")
+        if settings.samples and not self.dropping and not self.generates:
             raise ConfigError(f"{run.name} makes the same image every time (it has no dropout); leave --samples out.")
         self.factor = int(self.model.factor)
         grid, reach = int(self.model.grid), self.model.reach
@@ -132,6 +143,8 @@ class Translating:
             It has other channels than the model knows, no known pixel, or no room on the disk.
         """
         wanted = self.run.data.image.channels
+        if self.drawn:
+            image = draw_condition(self.run, image, self.drawn)
         if wanted == 1:
             image = image.in_grey()
         channels, height, width = image.data.shape
@@ -160,17 +173,21 @@ class Translating:
         prepare = self.run.prepare
         raw = {"image": pixels.to(self.device), "image_statistics": statistics.to(self.device)}
         batch = prepare(raw)
-        if not self.settings.samples:
-            made = [prepare.restore(self.model.predict(batch), batch)]
-        else:
+        if self.settings.samples:
             for module in self.dropping:
                 module.train()
-            made = []
-            for number in range(self.settings.samples):
-                torch.manual_seed(self.settings.seed + number)
-                made.append(prepare.restore(self.model.predict(batch), batch))
+        made = []
+        for number in range(self.settings.samples or 1):
+            seed = self.settings.seed + number
+            torch.manual_seed(seed)
+            if self.of is not None:
+                batch |= self.of.asked(torch.zeros(1, dtype=torch.int64), seed)
+            answer = self.model.predict(batch, seed) if self.generates else self.model.predict(batch)
+            made.append(prepare.restore(answer, batch))
         samples = torch.cat(made)
         known = known_pixels(batch["mask"], self.factor)
+        if self.generates and self.run.data.target is None:
+            known = torch.ones_like(known)  # what was not is made
         planes = [samples.mean(0), samples.std(0)] if self.settings.samples else [samples[0]]
         both: np.ndarray = torch.cat([torch.where(known[0], one, torch.nan) for one in planes]).cpu().numpy()
         return both

@@ -103,6 +103,7 @@ def describe(settings: Settings, kind: type[Model], material: Material, device: 
         "dataset": {
             "path": str(material.dataset.root.resolve()),
             "digest": material.dataset.digest,
+            "source": material.dataset.info.get("source", {}).get("name", ""),
             "images": {  # the dataset's own, without further ones that only train
                 split: int(np.count_nonzero((material.split == split) & ~is_extra(material.dataset)))
                 for split in ("train", "val", "test")

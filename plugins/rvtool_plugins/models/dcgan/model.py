@@ -261,8 +261,7 @@ class DCGAN(Generator):
     def sample(self, indices: Tensor, seed: int, device: torch.device, condition: Batch | None = None) -> Tensor:
         """Make images of numbers that belong to the indices; of what the training's are of, unless it is said."""
         numbers = noise_of(seed, indices, (self.config.latents,), device)
-        asked = self.asked(indices, seed) if condition is None else condition
-        asked = {name: value.to(device) for name, value in asked.items()}
+        asked = self.whole_condition(indices, seed, device, condition)
         return self.make(numbers, asked, self.critic.count - 1, 1.0).float()
 
 

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator
 
 from rvtool import Component, hookimpl
+from rvtool.errors import ConfigError
 from rvtool.learning import ModelConfig
 
 
@@ -55,7 +56,7 @@ class LatentDiffusionConfig(ModelConfig):
 
 
 def _describe(name: str) -> dict[str, Any]:
-    from rvtool import ConfigError, load_run
+    from rvtool import load_run
 
     run = load_run(name)
     if run.task != "autoencoding" or run.data.target is not None:

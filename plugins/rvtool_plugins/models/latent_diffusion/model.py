@@ -228,8 +228,7 @@ class LatentDiffusion(Generator):
     @torch.no_grad()
     def sample(self, indices: Tensor, seed: int, device: torch.device, condition: Batch | None = None) -> Tensor:
         """Make images of noise that belongs to the indices, in `config.sampling_steps` steps."""
-        asked = self.asked(indices, seed) if condition is None else condition
-        asked = {name: value.to(device) for name, value in asked.items()}
+        asked = self.whole_condition(indices, seed, device, condition)
         side: Sequence[int] = (self.made.height, self.made.width)
         if self.data.target is not None:
             side = asked["image"].shape[-2:]
@@ -248,7 +247,7 @@ class LatentDiffusion(Generator):
             raise DataError(
                 "A diffusion in latents has no pixels to keep or to clean; train one without --first-stage."
             )
-        asked = {**{name: value.to(image.device) for name, value in self.asked(indices, seed).items()}, **batch}
+        asked = self.whole_condition(indices, seed, image.device, batch)
         known = self.maps(batch["mask"].expand_as(image).float()) > 0.5
         given = self.normal(self.maps(image))
         noise = self._noise_of(batch)
