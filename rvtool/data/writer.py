@@ -28,6 +28,8 @@ class DatasetWriter:
         The new folder.
     again
         The folder may be there: its manifest is written anew, over files that are known to be its own.
+    what
+        What is written, for whoever goes on after an interruption (`interrupted`).
 
     Raises
     ------
@@ -35,14 +37,14 @@ class DatasetWriter:
         The folder exists already.
     """
 
-    def __init__(self, out: Path, *, again: bool = False) -> None:
+    def __init__(self, out: Path, *, again: bool = False, what: str = "") -> None:
         if not again and out.exists() and (not out.is_dir() or any(out.iterdir())):
-            interrupted = (out / ".writing").exists() and not (out / "dataset.toml").exists()
-            why = "and is incomplete (its writing was interrupted); remove it or" if interrupted else "already;"
+            incomplete = interrupted(out) is not None
+            why = "and is incomplete (its writing was interrupted); remove it or" if incomplete else "already;"
             raise DataError(f"{out} exists {why} choose another --out.")
         self.out = out
         self._tables: list[pa.Table] = []
-        write_bytes(out / ".writing", b"")
+        write_bytes(out / ".writing", what.encode())
 
     def __enter__(self) -> DatasetWriter:
         return self
@@ -103,8 +105,16 @@ class DatasetWriter:
         return {name: split for name, split in zip(known["id"], known["split"], strict=True) if split is not None}
 
 
-def _array(values: Any) -> pa.Array:
+def interrupted(out: Path) -> str | None:
+    """Return what was being written to a folder when its writing was interrupted; None where none was."""
+    mark = out / ".writing"
+    return mark.read_text() if mark.exists() and not (out / "dataset.toml").exists() else None
+
+
+def _array(values: Any) -> pa.Array | pa.ChunkedArray:
     """Make a column; values of several types become words."""
+    if isinstance(values, pa.Array | pa.ChunkedArray):
+        return values
     try:
         return pa.array(values)
     except (pa.ArrowInvalid, pa.ArrowTypeError):

@@ -90,7 +90,9 @@ RATIOS = {
     "peak_ratio": "Peak",
     "size_ratio": "Size",
 }
-MEANS = frozenset({"psnr", "psnr_lit", "ssim", "within", "coherence"})  # of all others the median is told
+MEANS = frozenset(  # of all others the median is told
+    {"psnr", "psnr_lit", "ssim", "within", "coherence", "rmse", "rmse_open", "nmse", "nmse_open"}
+)
 
 
 @dataclass(frozen=True)
@@ -352,8 +354,8 @@ def judge(
     For each name of `metrics` ``value`` with its 95 % interval ``low`` and ``high``, ``baseline`` the best of the
     baselines' values, ``best`` which it is, and ``gain``, ``gain_low``, ``gain_high``: how much better than that the
     model is, on the same images, with its interval (None where not defined or not finite). ``ratios``: of each of
-    `RATIOS` ``median``, ``low``, ``high``, and ``p16`` and ``p84`` of the images. ``range``, ``images``, ``groups``
-    and ``warnings``.
+    `RATIOS` that was measured ``median``, ``low``, ``high``, and ``p16`` and ``p84`` of the images. ``range``,
+    ``images``, ``groups`` and ``warnings``.
     """
     members = truth.members
     one = np.ones((1, len(members)))
@@ -377,7 +379,7 @@ def judge(
                     warnings.append(f"{metric.title}: the model ({value:.3g}) loses to {best} ({rivals[best]:.3g}).")
         found[name] = {key: _plain(number) for key, number in row.items()}
     found["ratios"] = {}
-    for name in RATIOS:
+    for name in filter(measured.__contains__, RATIOS):
         median, *draws = reduce(name, measured[name], drawn)
         known = measured[name][~np.isnan(measured[name])]
         spread = np.percentile(known, (16, 84)) if known.size else (None, None)

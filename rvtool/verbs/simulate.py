@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
 SIDES = {"image": "mask", "target": "target_mask"}
 COLOURS = 3
+PARTS = ".parts"  # of the manifest, while the images are written
 DEFAULT_COUNT = 1000
 # of another dataset's manifest: where its files are
 OF_FILES = ("path", "plane", "target_path", "target_plane", "sha256", "target_sha256", "excluded")
@@ -153,7 +156,7 @@ def run(settings: Settings, console: Console) -> dict[str, Any]:
 
     Images go to FITS cubes ``images/cube-00000.fits`` of `planes_per_cube` planes each (targets to
     ``images/target-00000.fits``), their true parameters to the manifest. Every image is a group of its own: no two
-    share pixels.
+    share pixels. The same call goes on where one was interrupted.
 
     Returns
     -------
@@ -169,7 +172,7 @@ def run(settings: Settings, console: Console) -> dict[str, Any]:
     """
     from rvtool.data.dataset import write_side
     from rvtool.data.splits import parse_fractions
-    from rvtool.data.writer import DatasetWriter
+    from rvtool.data.writer import DatasetWriter, interrupted
     from rvtool.plugins import components
     from rvtool.report.progress import counted
 
@@ -185,19 +188,33 @@ def run(settings: Settings, console: Console) -> dict[str, Any]:
     made_of = getattr(simulator, "rows", None)
     count = settings.count or (DEFAULT_COUNT if made_of is None else len(made_of))
     job = Job(settings, settings.out or Path("data") / Path(settings.simulator).name, _device(settings.device), count)
-    with DatasetWriter(job.out) as writer, counted(console, "Simulating") as move:
+    what = json.dumps(_what(settings, count), sort_keys=True)
+    goes_on = interrupted(job.out) == what
+    if goes_on:
+        console.print(f"{job.out} was interrupted; going on.", markup=False, highlight=False, soft_wrap=True)
+    with DatasetWriter(job.out, again=goes_on, what=what) as writer, counted(console, "Simulating") as move:
         for cube, columns in enumerate(_cubes(job, simulator)):
             writer.rows(columns)
             move(job.indices(cube).stop, count)
         source = _source(settings)
         sides = {name: write_side(side) for name, side in _sides(simulator).items()}
         dataset, _ = writer.finish({**sides, "source": source}, split=settings.split, seed=settings.seed)
+        shutil.rmtree(job.out / PARTS)
     parts = dataset.column("split").tolist()
     splits = {part: parts.count(part) for part in ("train", "val", "test")}
     told = ", ".join(f"{number} {part}" for part, number in splits.items())
     console.print(f"Simulated {count} images ({told}).")
     console.print(str(job.out), markup=False, highlight=False, soft_wrap=True)
     return {"out": str(job.out), "images": count, "splits": splits, "headline": f"{count} images"}
+
+
+def _what(settings: Settings, count: int) -> dict[str, Any]:
+    """Return all that the images depend on."""
+    from rvtool.runs.run import is_run, load_run
+
+    left_out = {"batch_size", "workers", "device", "out", "count"}
+    what = {**settings.model_dump(mode="json", exclude=left_out), "count": count}
+    return what | ({"run": load_run(settings.simulator).sha256} if is_run(settings.simulator) else {})
 
 
 def _cubes(job: Job, simulator: Simulator) -> Iterator[dict[str, Any]]:
@@ -250,18 +267,24 @@ def _work(cube: int) -> dict[str, Any]:
 
 
 def _write_cube(job: Job, simulator: Simulator, cube: int) -> dict[str, Any]:
-    """Simulate and write one cube of each side.
+    """Simulate and write one cube of each side, and last its columns, by which it is known to be whole.
 
     Returns
     -------
     The manifest's columns of these images.
     """
     import numpy as np
+    import pyarrow as pa
+    import pyarrow.parquet as pq
     import torch
 
-    from rvtool.data.files import write_bytes
+    from rvtool.data.files import write_bytes, writing
 
     settings, indices = job.settings, job.indices(cube)
+    part = job.out / PARTS / f"{cube:05d}.parquet"
+    if part.exists():
+        known = pq.read_table(part)
+        return {name: known[name] for name in known.column_names}
     sides = _sides(simulator)
     planes = {
         name: np.empty((len(indices), side.channels, side.height, side.width), np.float32)
@@ -290,6 +313,8 @@ def _write_cube(job: Job, simulator: Simulator, cube: int) -> dict[str, Any]:
     words = {**({"label": simulator.info.classes} if simulator.info.classes else {}), **simulator.info.words}
     for name, meanings in words.items():
         rows[name] = [meanings[number] for number in whole.pop(name)]
+    with writing(part) as stream:
+        pq.write_table(pa.table({**rows, **whole}), stream)
     return {**rows, **whole}
 
 

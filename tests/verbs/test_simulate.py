@@ -79,26 +79,6 @@ def test_leaves_what_exists_alone(tmp_path: Path):
     assert files(tmp_path / "sim") == before
 
 
-def test_an_interrupted_dataset_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    target = component("simulator", "radio-galaxy").load()
-    whole, calls = target.simulate, []
-
-    def stopped(self: Any, *arguments: Any) -> Any:
-        calls.append(1)
-        if len(calls) == 3:
-            raise KeyboardInterrupt
-        return whole(self, *arguments)
-
-    monkeypatch.setattr(target, "simulate", stopped)
-    with pytest.raises(KeyboardInterrupt):
-        simulate(tmp_path / "sim")
-    assert not (tmp_path / "sim" / "dataset.toml").exists()
-    with pytest.raises(DataError, match="interrupted"):
-        simulate(tmp_path / "sim")
-    with pytest.raises(DataError, match="interrupted"):
-        open_dataset(tmp_path / "sim")
-
-
 def test_goes_to_the_data_folder_by_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     assert simulate(None, count=2)["out"] == os.path.join("data", "radio-galaxy")
@@ -117,3 +97,27 @@ def test_wrong_settings_write_nothing(tmp_path: Path, settings: dict[str, Any], 
     with pytest.raises(ConfigError, match=what):
         simulate(tmp_path / "sim", **settings)
     assert not (tmp_path / "sim").exists()
+
+
+def test_an_interrupted_simulation_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    simulate(tmp_path / "whole")
+    kind = component("simulator", "radio-galaxy").load()
+    made = kind.simulate
+    calls: list[int] = []
+
+    def simulate_some(self: Any, indices: torch.Tensor, *rest: Any) -> Any:
+        calls.append(int(indices[0]))
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return made(self, indices, *rest)
+
+    monkeypatch.setattr(kind, "simulate", simulate_some)
+    with pytest.raises(KeyboardInterrupt):
+        simulate(tmp_path / "part")
+    with pytest.raises(DataError, match="interrupted"):
+        simulate(tmp_path / "part", seed=1)  # other images than those that are there
+    with pytest.raises(DataError, match="interrupted"):
+        open_dataset(tmp_path / "part")
+    simulate(tmp_path / "part", batch_size=11)
+    assert calls[3:] == [32, 43, 48]  # the first two cubes stay
+    assert files(tmp_path / "part") == files(tmp_path / "whole")

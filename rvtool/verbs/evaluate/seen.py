@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from rvtool.data.batches import Material
     from rvtool.runs.run import Run
 
+ANSWERING = ("classification", "regression")
+"""Tasks whose truth is a label."""
+
 
 def choose_rows(run: Run, material: Material, split: str) -> tuple[np.ndarray, str, list[str]]:
     """Choose the rows to judge on.
@@ -59,13 +62,15 @@ def choose_rows(run: Run, material: Material, split: str) -> tuple[np.ndarray, s
 
 def _judgeable(run: Run, material: Material) -> np.ndarray:
     """Tell which rows have a truth to judge against."""
-    if run.task == "translation":
+    if run.data.target is not None:
         if material.target is None:
             raise DataError(
                 f"{material.dataset.root} has no targets, so there is no truth to judge {run.name} against."
             )
         good: np.ndarray = material.image.good & material.target.good
         return good
+    if run.task not in ANSWERING:
+        return material.image.good
     if material.labels is None:
         raise DataError(
             f"{material.dataset.root} has no column '{run.data.label_column}', so there is no truth to judge "
@@ -99,7 +104,7 @@ def _left_out(run: Run, material: Material) -> list[str]:
         said.append(
             f"{len(failures)} images cannot be read and are not judged; the first: {next(iter(failures.values()))}"
         )
-    if material.labels is None or run.task == "translation":
+    if material.labels is None or run.task not in ANSWERING:
         return said
     unknown = int((~material.labelled).sum())
     if unknown and not run.data.classes:
