@@ -24,7 +24,8 @@ EXAMPLES = 1024
 """How many of the training's conditions a generator remembers, to draw from."""
 
 CLIPPED = 0.3  # part of the pixels that have one value, from which on a background counts as clipped
-FAINTEST = 0.2  # quantile of the pixels above a clipped background: what is fainter in a made image falls to it
+FAINTEST = 0.05  # quantile of the pixels above a clipped background: what is fainter in a made image falls to it
+GAP = 0.2  # in stretched units, by which sources are lifted above it
 DIRECTIONS, PATCH, SCALES = 128, 7, 3  # of the sliced Wasserstein distance
 
 
@@ -36,8 +37,10 @@ class Generator(Model):
     What is asked for is a prepared batch: ``label (B,)`` where `config.by_class` and the data has classes,
     ``condition (B, P)`` in its own units, and ``image`` with ``mask`` where the data has targets, which are then made.
 
-    Where most pixels of the training's images have the value 0, because their background was clipped, what is made is
-    clipped too (`cut_off`): no pixel shows what no real image can.
+    Where many pixels of the training's images have the value 0, because their background was clipped, a network would
+    have to hit 0 exactly, and an image whose background is full of small numbers looks like none. So what is not 0 is
+    lifted by a gap before it is learnt (`lift`), which what is made falls into on neither side (`snap`), and lowered
+    again (`lower`).
     """
 
     task = "generation"
@@ -45,6 +48,7 @@ class Generator(Model):
     example_labels: Tensor
     example_numbers: Tensor
     observed: Tensor
+    gap: Tensor
     least: Tensor
 
     def __init__(self, config: ModelConfig, data: DataInfo, losses: Losses) -> None:
@@ -56,6 +60,7 @@ class Generator(Model):
         means = torch.tensor(data.condition_means).expand(EXAMPLES, -1)
         self.register_buffer("example_numbers", means.clone())
         self.register_buffer("observed", torch.tensor(False))
+        self.register_buffer("gap", torch.zeros(()))
         self.register_buffer("least", torch.zeros(()))
 
     @property
@@ -110,13 +115,28 @@ class Generator(Model):
             return
         pixels = truth_of(batch).float()
         if (pixels == 0).float().mean() > CLIPPED and bool((pixels > 0).any()):
+            self.gap.fill_(GAP)
             self.least.copy_(torch.quantile(pixels[pixels > 0][: 1 << 20], FAINTEST))
         self.observed.fill_(True)
 
+    def lift(self, image: Tensor) -> Tensor:
+        """Lift what is not background by the gap."""
+        return torch.where(image > 0, image + self.gap, image) if bool(self.gap > 0) else image
+
+    def snap(self, made: Tensor) -> Tensor:
+        """Bring lifted pixels out of the gap, to its nearer end; slopes pass as if they had stayed."""
+        if not bool(self.gap > 0):
+            return made
+        out = torch.where(made < self.gap / 2, 0.0, torch.maximum(made, self.gap))
+        return made + (out - made).detach()
+
+    def lower(self, made: Tensor) -> Tensor:
+        """Undo `lift`."""
+        return self.cut_off(torch.where(made > 0, made - self.gap, made)) if bool(self.gap > 0) else made
+
     def cut_off(self, made: Tensor) -> Tensor:
-        """Bring what is fainter than any source to 0 where real backgrounds are 0; slopes pass as if it were not."""
-        clipped = torch.where(made < self.least, 0.0, made)
-        return made + (clipped - made).detach() if bool(self.least > 0) else made
+        """Bring what is fainter than sources are to the background, where that was clipped."""
+        return torch.where(made < self.least, 0.0, made) if bool(self.gap > 0) else made
 
     def tell(self, values: dict[str, Tensor]) -> None:
         """Log values of a training step."""

@@ -91,17 +91,22 @@ def test_backgrounds_that_were_clipped_are_clipped():
     image = torch.zeros(4, 1, 32, 32)
     image[:, :, 10:20, 10:20] = torch.linspace(0.2, 1, 400).reshape(4, 1, 10, 10)
     found.observe({"image": image})
-    assert found.least == pytest.approx(0.2 + 0.2 * 0.8, rel=1e-2)
-    made = torch.tensor([-0.1, 0.1, 0.5], requires_grad=True)
-    cut = found.cut_off(made)
-    assert cut.tolist() == [0, 0, 0.5]
-    cut.sum().backward()
-    assert made.grad.tolist() == [1, 1, 1]
+    assert found.least == pytest.approx(0.2 + 0.05 * 0.8, rel=1e-2)
+    lifted = found.lift(image)
+    assert lifted[lifted > 0].min() == pytest.approx(0.4)
+    torch.testing.assert_close(found.lower(lifted)[image > 0.3], image[image > 0.3])
+    made = torch.tensor([-0.1, 0.05, 0.15, 0.5], requires_grad=True)
+    snapped = found.snap(made)
+    assert snapped.tolist() == pytest.approx([0, 0, 0.2, 0.5])
+    snapped.sum().backward()
+    assert made.grad.tolist() == [1, 1, 1, 1]
+    assert found.lower(snapped).tolist() == pytest.approx([0, 0, 0, 0.3])
     found.observe({"image": 2 * image})  # the first batch counts
-    assert found.least < 0.4
+    assert found.least < 0.3
     noisy = model()
     noisy.observe({"image": torch.randn(4, 1, 32, 32)})
-    assert noisy.cut_off(torch.tensor([-0.1])).item() == pytest.approx(-0.1)
+    numbers = torch.tensor([-0.1, 0.05])
+    assert noisy.lower(noisy.snap(noisy.lift(numbers))) is numbers
 
 
 def test_images_move_whole():

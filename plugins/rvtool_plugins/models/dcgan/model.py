@@ -199,12 +199,12 @@ class DCGAN(Generator):
     # ---------------------------------------------------------------- the two players
 
     def make(self, numbers: Tensor, condition: Batch, top: int, fade: float) -> Tensor:
-        """Make images ``(B, C, h, w)`` of numbers ``(B, latents)``."""
+        """Make lifted images ``(B, C, h, w)`` of numbers ``(B, latents)``."""
         if self.asked_of is not None:
             dropped = torch.zeros(len(numbers), dtype=torch.bool, device=numbers.device)
             numbers = torch.cat([numbers, self.asked_of(condition, dropped)], dim=1)
         made: Tensor = self.maker(numbers, top, fade)
-        return self.cut_off(made)
+        return self.snap(made)
 
     def judge(self, picture: Tensor, condition: Batch, top: int, fade: float) -> Judged:
         """Ask the critic of images that are of what is asked for."""
@@ -221,7 +221,7 @@ class DCGAN(Generator):
         optimizers: Any = self.optimizers()
         maker, critic = optimizers
         top, fade = self._stage_now(batch_idx)
-        true = functional.avg_pool2d(truth_of(batch), 2 ** (self.critic.count - 1 - top))
+        true = functional.avg_pool2d(self.lift(truth_of(batch)), 2 ** (self.critic.count - 1 - top))
         judging = self.losses.of("adversarial")
         numbers = torch.randn(len(true), self.config.latents, device=self.device)
         made = self.make(numbers, batch, top, fade)
@@ -262,7 +262,7 @@ class DCGAN(Generator):
         """Make images of numbers that belong to the indices; of what the training's are of, unless it is said."""
         numbers = noise_of(seed, indices, (self.config.latents,), device)
         asked = self.whole_condition(indices, seed, device, condition)
-        return self.make(numbers, asked, self.critic.count - 1, 1.0).float()
+        return self.lower(self.make(numbers, asked, self.critic.count - 1, 1.0)).float()
 
 
 def _moved(picture: Tensor, part: float) -> Tensor:

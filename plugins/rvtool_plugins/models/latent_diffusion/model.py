@@ -135,7 +135,7 @@ class LatentDiffusion(Generator):
         lacks = [-side % self.grid for side in image.shape[-2:]]
         whole = functional.pad(image, (0, lacks[1], 0, lacks[0]), mode="replicate") if any(lacks) else image
         if self.first_stage is None:
-            return functional.pixel_unshuffle(whole, self.config.patch)
+            return functional.pixel_unshuffle(self.lift(whole), self.config.patch)
         with torch.no_grad():
             return self.first_stage.encode(whole)
 
@@ -143,8 +143,10 @@ class LatentDiffusion(Generator):
         """Return stretched images of normalised maps."""
         maps = maps * self.stds[:, None, None] + self.means[:, None, None]
         if self.first_stage is None:
-            return functional.pixel_shuffle(maps, self.config.patch)[..., : shape[0], : shape[1]]
-        return self.first_stage.decode(maps)[..., : shape[0], : shape[1]]
+            made = self.lower(self.snap(functional.pixel_shuffle(maps, self.config.patch)))
+        else:
+            made = self.cut_off(self.first_stage.decode(maps))
+        return made[..., : shape[0], : shape[1]].float()
 
     def normal(self, maps: Tensor) -> Tensor:
         """Bring maps to mean 0 and deviation 1."""
@@ -234,7 +236,7 @@ class LatentDiffusion(Generator):
             side = asked["image"].shape[-2:]
         shape = (side[0], side[1])
         maps = self._follow(_Way(indices, seed, device, asked, shape), self.process.times(self.config.sampling_steps))
-        return self.cut_off(self.images(maps, shape)).float()
+        return self.images(maps, shape)
 
     @torch.no_grad()
     def predict(self, batch: Batch, seed: int = 0) -> Tensor:
@@ -258,8 +260,7 @@ class LatentDiffusion(Generator):
                 for row, one in enumerate(zip(given.split(1), known.split(1), noise.tolist(), strict=True))
             ]
         )
-        made = self.images(maps, image.shape[-2:])
-        return self.cut_off(made).float()
+        return self.images(maps, image.shape[-2:])
 
     def _noise_of(self, batch: Batch) -> Tensor:
         """Return the deviation of each image's noise ``(B,)``, in normalised maps."""

@@ -109,6 +109,10 @@ class Decoupled(Process):
 
     outputs = 2
 
+    def times(self, steps: int) -> list[float]:
+        """Return times whose noise, sqrt(t), falls by equal steps: the last one begins with little of it."""
+        return [(1 - number / steps) ** 2 for number in range(steps + 1)]
+
     def a(self, time: Tensor) -> Tensor:
         """Return 1 - t."""
         return 1 - time
