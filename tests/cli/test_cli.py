@@ -92,7 +92,7 @@ def test_options_come_from_the_configs(args, own, verbs):
         (("train", "--recipe", "nowhere.toml"), "nowhere.toml cannot be read"),
         (
             ("simulate", "run"),
-            "run is a run of 'alhassan-cnn', which makes no images; name a simulator (dynamic-spectrum, ",
+            "run is a run of 'alhassan-cnn', which makes no images; name a simulator (dirty-map, ",
         ),
         (("compress", "x.fits", "--codec", "run"), "run is a run of 'alhassan-cnn', which is no autoencoder, so that"),
     ],
