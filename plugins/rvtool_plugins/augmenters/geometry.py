@@ -42,6 +42,8 @@ class RotateFlip(Mover):
     square image.
     """
 
+    axes: ClassVar[tuple[str, ...]] = ("sky", "metres")
+
     def __init__(self, config: RotateFlipConfig, data: DataInfo) -> None:
         self.config = config
         # a turn by quarters meets pixel centres, where 'nearest' takes the value as it is

@@ -13,15 +13,19 @@ from rvtool.errors import ConfigError
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from rvtool.runs.run import Run
+
 
 JUDGES = {
     "classification": "rvtool.verbs.evaluate.judge",
     "regression": "rvtool.verbs.evaluate.regression",
     "translation": "rvtool.verbs.evaluate.translation",
     "autoencoding": "rvtool.verbs.evaluate.autoencoding",
+    "generation": "rvtool.verbs.evaluate.generation",
 }
 """The module that judges each task: ``evaluate(settings, runs, console)``."""
 
+FIELDS = "rvtool.verbs.evaluate.fields"  # of maps of a place, which show no sky
 LATENT = "rvtool.verbs.evaluate.latent"  # of any task
 
 
@@ -67,6 +71,10 @@ class Settings(Config):
         " into RUN/evaluation/latent (umap needs the extra of that name).",
     )
     colour_by: str = Field("", description="Column by which --latent colours images. Default: the label.")
+    count: int = Field(
+        0, ge=0, description="Images that a generator is to make (0: as many as it was trained on, 300 to 2000)."
+    )
+    encoder: str = Field("default", description="Run of a classifier whose features say how alike images are.")
     bootstrap: int = Field(2000, ge=100, description="Resamples behind each 95 % interval.")
     seed: int = Field(0, ge=0, description="Seed of the resamples.")
     batch_size: int = Field(64, ge=1, description="Images a batch; changes the speed, not the answers.")
@@ -122,12 +130,21 @@ def run(settings: Settings, console: Console) -> dict[str, Any]:
     if len({run.task for run in runs}) > 1 and settings.latent is None:
         told = ", ".join(f"{run.name} ({run.task})" for run in runs)
         raise ConfigError(f"These runs learnt different tasks and cannot be judged together: {told}.")
-    judge = importlib.import_module(
-        LATENT if settings.latent else JUDGES[runs[0].task]
-    )  # only now the seconds that loading torch takes
+    judges = {LATENT if settings.latent else _judge_of(run) for run in runs}
+    if len(judges) > 1:
+        raise ConfigError("These runs make different things and cannot be judged together; judge them one by one.")
+    judge = importlib.import_module(judges.pop())  # only now the seconds that loading torch takes
     if settings.workers:
         import torch
 
         torch.set_num_threads(settings.workers)
     judged: dict[str, Any] = judge.evaluate(settings, runs, console)
     return judged
+
+
+def _judge_of(run: Run) -> str:
+    """Return the module that judges a run: what makes images of others is judged against their truths."""
+    target = run.data.target
+    if run.task not in ("translation", "generation") or target is None:
+        return JUDGES[run.task]
+    return FIELDS if target.axes == "metres" else JUDGES["translation"]

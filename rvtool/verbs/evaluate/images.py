@@ -33,7 +33,6 @@ from rvtool.verbs.evaluate.degradation import consistency
 from rvtool.verbs.evaluate.seen import choose_rows
 
 SHOWN = 6  # images in the grid
-ENCODER = "default"  # whose features say how alike two sets of radio images are
 
 Rival = tuple[str, np.ndarray | None, list[str]]
 """What is to be beaten: its name, its images (None where it cannot make any), and what must be said of it."""
@@ -164,7 +163,7 @@ def _judge(one: Made, name: str, out: Path, settings: Settings, console: Console
         "headline": f"PSNR of lit pixels {number(main['value'])}{told} dB",
         "sources": found,
         "injected": injected.judge(one, settings.batch_size, settings.bootstrap, settings.seed),
-        "features": _features(one),
+        "features": _features(one, settings.encoder),
         "consistency_of_truth": _median(_consistency(one, truth.pixels)),
         "judged_on": one.where,
         "split": settings.split,
@@ -199,13 +198,13 @@ def _median(values: np.ndarray) -> float | None:
     return float(np.median(known)) if known.size else None
 
 
-def _features(one: Made) -> dict[str, Any] | None:
+def _features(one: Made, name: str) -> dict[str, Any] | None:
     """Compare outputs and truths as sets, in the features of a classifier of radio images.
 
     None where that is blind (other images than it knows), where the run learnt from these very features, and of too
     few images.
     """
-    encoder, side = load_run(ENCODER), one.truth.side
+    encoder, side = load_run(name), one.truth.side
     learnt_from_it = any(loss.startswith("radio-perceptual") for loss in one.run.record["losses"])
     strange = unlike(side, as_read(encoder), encoder.stretch.settings) or per(side.unit) != "beam"
     if side.channels != 1 or side.axes != "sky" or strange or learnt_from_it:
@@ -223,7 +222,7 @@ def _features(one: Made) -> dict[str, Any] | None:
     true, made = sets
     try:
         return {
-            "encoder": ENCODER,
+            "encoder": name,
             "kid": features.kid(true, made),
             "fid": features.fid(true, made),
             "distance": float(np.median(features.apart(made, true))),
