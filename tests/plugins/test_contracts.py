@@ -9,7 +9,7 @@ from rvtool.plugins import KINDS, components
 from rvtool_plugins.codecs.learned.codec import SHIPPED
 
 SMALL = {
-    "simulator": {"radio-galaxy": {"size": 32, "las_max_arcsec": 30}},
+    "simulator": {"radio-galaxy": {"size": 32, "las_max_arcsec": 30}, "radio-map": {"size": 48, "cars": 5}},
     "loss": {
         "vgg-perceptual": {"weights": "random", "layers": "relu2_2"},  # those of ImageNet are not everywhere
         "lpips": {"weights": "random", "network": "alex"},

@@ -12,7 +12,7 @@ from rvtool.testing.sky.asked import Asked
 from rvtool.testing.sky.faults import PURE, faulty
 from rvtool.verbs.collect.validate import Expected, check
 
-ELSEWHERE = ("folder", "mirabest", "rgz", "cifar10")  # they ask no service that the stand-in knows
+ELSEWHERE = ("folder", "mirabest", "rgz", "cifar10", "radiomapseer")  # they ask no service that the stand-in knows
 SERVED = [name for name, c in components("source").items() if hasattr(c.load(), "read") and name not in ELSEWHERE]
 THING = next(thing for thing in Sky().catalogue("FRII", 20) if 150 < thing.ra_deg < 220)
 PLACE = Target("probe", THING.ra_deg, THING.dec_deg)
