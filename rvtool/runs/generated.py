@@ -69,7 +69,11 @@ class Generated:
             made = model.sample(indices, seed, device, asked)
             # no image tells its background, noise and peak: those of the training's, as far as it is scaled by them
             statistics = made.new_tensor([0.0, stretch.constant, stretch.constant]).expand(len(made), -1)
-            found = {"image": stretch.invert(made, statistics)}
+            image = stretch.invert(made, statistics)
+            if stretch.settings.scale == "image":  # all images of such a training have one peak
+                peaks = image.amax(dim=(1, 2, 3), keepdim=True)
+                image = torch.where(peaks > 0, image * (stretch.constant / peaks), image)
+            found = {"image": image}
         if self.info.classes:
             found["label"] = asked["label"]
         return found | {name: asked["condition"][:, place] for place, name in enumerate(run.data.conditions)}

@@ -103,10 +103,10 @@ def _of_run(settings: Settings, run: Run) -> Simulator:
     ConfigError
         It makes none, or is asked for what it cannot do.
     """
-    from rvtool.plugins import components
+    from rvtool.plugins import component, components
 
     of_images = run.task == "translation" or (run.task == "generation" and run.data.target is not None)
-    if not of_images and not hasattr(run.model, "sample"):
+    if not of_images and not hasattr(component("model", run.record["model"]).load(), "sample"):
         raise ConfigError(
             f"{run.path} is a run of '{run.record['model']}', which makes no images; "
             f"name a simulator ({', '.join(components('simulator'))})."

@@ -89,6 +89,14 @@ def test_a_class_and_numbers_are_had_as_asked(root, tmp_path):
     assert len(set(made.column("las_arcsec"))) > 5
 
 
+def test_where_images_are_scaled_to_their_peaks_made_ones_have_it(root, tmp_path):
+    fit(root, "latent-diffusion", tmp_path / "run", config=DIFFUSION, scale="image")
+    make(root, tmp_path / "run", tmp_path / "made", count=6)
+    made = open_dataset(tmp_path / "made")
+    peaks = [made.image(row).data.max() for row in range(6)]
+    np.testing.assert_allclose(peaks, load_run(tmp_path / "run").stretch.constant, rtol=1e-4)
+
+
 def test_an_autoencoder_samples_too(root, tmp_path):
     make(root, "vae", tmp_path / "made", count=5)
     assert np.isfinite(open_dataset(tmp_path / "made").image(4).data).all()
