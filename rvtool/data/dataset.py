@@ -296,7 +296,7 @@ def side_of(image: Image, **known: Any) -> dict[str, Any]:
             unit=image.unit or known.get("unit", ""),
             pixel_arcsec=round(float(pixel), 6) if pixel else None,
             beam=image.beam or known.get("beam"),
-            **image.frequency_time,
+            **{"axes": known.get("axes", "sky"), **image.frequency_time},
         )
     )
 

@@ -147,13 +147,16 @@ def _rows(target: Target, images: Mapping[str, Row]) -> Iterator[Row]:
 def _sides(out: Path, row: Row, sides: Mapping[str, Service]) -> dict[str, Any]:
     """Describe the dataset's sides from an image of it, filled by what the sources know."""
     info = sides["image"].info
-    known = {"unit": info.unit, "pixel_arcsec": info.pixel_arcsec, "beam": info.beam}
-    found = {"image": side_of(read_image(out / row["path"], row["plane"]), **known)}
+    found = {"image": side_of(read_image(out / row["path"], row["plane"]), **_facts(info))}
     if "target_path" in row:
-        info = sides["target"].info if "target" in sides else SourceInfo("")
-        known = {"unit": info.unit, "pixel_arcsec": info.pixel_arcsec, "beam": info.beam}
-        found["target"] = side_of(read_image(out / row["target_path"]), **known)
+        info = sides["target"].info if "target" in sides else SourceInfo("", axes=info.axes)
+        found["target"] = side_of(read_image(out / row["target_path"]), **_facts(info))
     return found
+
+
+def _facts(info: SourceInfo) -> dict[str, Any]:
+    """Return what a source knows of its images that their headers may lack."""
+    return {"unit": info.unit, "pixel_arcsec": info.pixel_arcsec, "beam": info.beam, "axes": info.axes}
 
 
 def _settings(sides: Mapping[str, Service]) -> dict[str, Any]:

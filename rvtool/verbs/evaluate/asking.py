@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rich.console import Console
 
 from rvtool.data.batches import Material
-from rvtool.errors import DataError
+from rvtool.data.files import write_bytes
+from rvtool.errors import ConfigError, DataError
 from rvtool.report.progress import counted
+from rvtool.report.scores import Metric
+from rvtool.report.tables import over_runs, runs_table
 from rvtool.runs.apply import Asking, Said, ask, choose_device
 from rvtool.runs.run import Run
 from rvtool.verbs.evaluate import Settings
@@ -89,3 +95,36 @@ def bring_together(asked: Sequence[Asked]) -> tuple[list[Asked], list[str]]:
     if left_out:
         warnings.append(f"{left_out} images that not every run could be judged on are left out.")
     return members, warnings
+
+
+def one_by_one(
+    settings: Settings,
+    runs: Sequence[Run],
+    console: Console,
+    metrics: Mapping[str, Metric],
+    judge: Callable[[Run, str, Path], dict[str, Any]],
+) -> dict[str, Any]:
+    """Judge runs that make images, each into a folder of its own; set several beside each other.
+
+    Parameters
+    ----------
+    metrics
+        What several are compared in.
+    judge
+        ``(run, name, out) -> metrics``.
+    """
+    if settings.ensemble:
+        raise ConfigError("Images that several runs make are not averaged; leave --ensemble out.")
+    judged = {}
+    for run, name in zip(runs, names_of(runs), strict=True):
+        out = run.path / "evaluation"
+        if settings.out is not None:
+            out = settings.out if len(runs) == 1 else settings.out / name
+        judged[name] = judge(run, name, out)
+    if len(runs) == 1:
+        return judged[runs[0].name]
+    over = over_runs(judged, metrics)
+    console.print(runs_table(judged, over, metrics))
+    out = settings.out or runs[0].path / "evaluation"
+    write_bytes(out / "comparison.json", json.dumps({"over_runs": over, "pooled": None}, indent=1).encode())
+    return {"runs": judged, "comparison": {"over_runs": over, "pooled": None}, "out": str(out)}

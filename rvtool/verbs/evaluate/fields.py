@@ -14,14 +14,13 @@ from rich.console import Console
 import rvtool
 from rvtool.data.batches import Material
 from rvtool.data.files import write_bytes
-from rvtool.errors import ConfigError
 from rvtool.kinds import Batch
 from rvtool.report import fields, html, likeness, restored
 from rvtool.report.likeness import Truth
-from rvtool.report.tables import metrics_table, number, over_runs, runs_table, write_csv
+from rvtool.report.tables import metrics_table, number, write_csv
 from rvtool.runs.run import Run
 from rvtool.verbs.evaluate import Settings, images
-from rvtool.verbs.evaluate.asking import names_of
+from rvtool.verbs.evaluate.asking import one_by_one
 
 SHOWN = 6
 MOST_FITTED = 200  # maps that a baseline is fitted on
@@ -29,21 +28,9 @@ MOST_FITTED = 200  # maps that a baseline is fitted on
 
 def evaluate(settings: Settings, runs: Sequence[Run], console: Console) -> dict[str, Any]:
     """Judge runs one by one."""
-    if settings.ensemble:
-        raise ConfigError("Images that several runs make are not averaged; leave --ensemble out.")
-    judged = {}
-    for run, name in zip(runs, names_of(runs), strict=True):
-        out = run.path / "evaluation"
-        if settings.out is not None:
-            out = settings.out if len(runs) == 1 else settings.out / name
-        judged[name] = _judge(run, name, out, settings, console)
-    if len(runs) == 1:
-        return judged[runs[0].name]
-    over = over_runs(judged, fields.METRICS)
-    console.print(runs_table(judged, over, fields.METRICS))
-    out = settings.out or runs[0].path / "evaluation"
-    write_bytes(out / "comparison.json", json.dumps({"over_runs": over, "pooled": None}, indent=1).encode())
-    return {"runs": judged, "comparison": {"over_runs": over, "pooled": None}, "out": str(out)}
+    return one_by_one(
+        settings, runs, console, fields.METRICS, lambda run, name, out: _judge(run, name, out, settings, console)
+    )
 
 
 def _judge(run: Run, name: str, out: Path, settings: Settings, console: Console) -> dict[str, Any]:

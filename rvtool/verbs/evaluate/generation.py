@@ -17,18 +17,18 @@ from rich.table import Table
 
 import rvtool
 from rvtool.data.files import write_bytes
-from rvtool.errors import ConfigError, DataError
+from rvtool.errors import DataError
 from rvtool.report import generated, html
 from rvtool.report.curves import training_curves
 from rvtool.report.distributions import cumulative
 from rvtool.report.latent import Shown, beside
 from rvtool.report.samples import sheet
 from rvtool.report.scores import Metric
-from rvtool.report.tables import number, over_runs, runs_table, span, write_csv
+from rvtool.report.tables import number, span, write_csv
 from rvtool.runs.run import Run
 from rvtool.verbs.evaluate import Settings
 from rvtool.verbs.evaluate.against_real import Near, measure, nearest
-from rvtool.verbs.evaluate.asking import names_of
+from rvtool.verbs.evaluate.asking import one_by_one
 from rvtool.verbs.evaluate.lots import Lots, gather
 
 SHOWN = 8  # images in a row of the sheet
@@ -56,21 +56,9 @@ ARMS = {
 
 def evaluate(settings: Settings, runs: Sequence[Run], console: Console) -> dict[str, Any]:
     """Judge generators, one by one."""
-    if settings.ensemble:
-        raise ConfigError("Images that several runs make are not averaged; leave --ensemble out.")
-    judged = {}
-    for run, name in zip(runs, names_of(runs), strict=True):
-        out = run.path / "evaluation"
-        if settings.out is not None:
-            out = settings.out if len(runs) == 1 else settings.out / name
-        judged[name] = _judge(run, name, out, settings, console)
-    if len(runs) == 1:
-        return judged[runs[0].name]
-    over = over_runs(judged, METRICS)
-    console.print(runs_table(judged, over, METRICS))
-    out = settings.out or runs[0].path / "evaluation"
-    write_bytes(out / "comparison.json", json.dumps({"over_runs": over, "pooled": None}, indent=1).encode())
-    return {"runs": judged, "comparison": {"over_runs": over, "pooled": None}, "out": str(out)}
+    return one_by_one(
+        settings, runs, console, METRICS, lambda run, name, out: _judge(run, name, out, settings, console)
+    )
 
 
 def _judge(run: Run, name: str, out: Path, settings: Settings, console: Console) -> dict[str, Any]:

@@ -17,18 +17,18 @@ from rvtool.data.batches import Material, stack
 from rvtool.data.beams import per
 from rvtool.data.files import write_bytes
 from rvtool.data.fits import Image
-from rvtool.errors import ConfigError, DataError
+from rvtool.errors import DataError
 from rvtool.kinds import Batch, Side
 from rvtool.report import detections, features, html, likeness, restored
 from rvtool.report.curves import training_curves
 from rvtool.report.likeness import Truth
 from rvtool.report.progress import counted
-from rvtool.report.tables import metrics_table, number, over_runs, runs_table, span, write_csv
+from rvtool.report.tables import metrics_table, number, span, write_csv
 from rvtool.runs.apply import as_read, choose_device
 from rvtool.runs.run import Run, load_run
 from rvtool.runs.unlike import unlike
 from rvtool.verbs.evaluate import Settings, injected
-from rvtool.verbs.evaluate.asking import names_of
+from rvtool.verbs.evaluate.asking import one_by_one
 from rvtool.verbs.evaluate.degradation import consistency
 from rvtool.verbs.evaluate.seen import choose_rows
 
@@ -122,21 +122,13 @@ def evaluate(
     settings: Settings, runs: Sequence[Run], console: Console, make: Callable[[Run, Settings, Console], Made]
 ) -> dict[str, Any]:
     """Judge what runs make, one by one."""
-    if settings.ensemble:
-        raise ConfigError("Images that several runs make are not averaged; leave --ensemble out.")
-    judged = {}
-    for run, name in zip(runs, names_of(runs), strict=True):
-        out = run.path / "evaluation"
-        if settings.out is not None:
-            out = settings.out if len(runs) == 1 else settings.out / name
-        judged[name] = _judge(make(run, settings, console), name, out, settings, console)
-    if len(runs) == 1:
-        return judged[runs[0].name]
-    over = over_runs(judged, likeness.METRICS)
-    console.print(runs_table(judged, over, likeness.METRICS))
-    out = settings.out or runs[0].path / "evaluation"
-    write_bytes(out / "comparison.json", json.dumps({"over_runs": over, "pooled": None}, indent=1).encode())
-    return {"runs": judged, "comparison": {"over_runs": over, "pooled": None}, "out": str(out)}
+    return one_by_one(
+        settings,
+        runs,
+        console,
+        likeness.METRICS,
+        lambda run, name, out: _judge(make(run, settings, console), name, out, settings, console),
+    )
 
 
 def _judge(one: Made, name: str, out: Path, settings: Settings, console: Console) -> dict[str, Any]:

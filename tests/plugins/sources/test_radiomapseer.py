@@ -10,10 +10,13 @@ from urllib.request import url2pathname
 import numpy as np
 import pytest
 from PIL import Image
+from rich.console import Console
 
+from rvtool.data.dataset import open_dataset
 from rvtool.data.fits import planes
 from rvtool.kinds import Absent, Fatal, Found, Listed, Reply, Request, Target
 from rvtool.testing import check_source
+from rvtool.verbs import collect
 from rvtool_plugins.sources.radiomapseer import RadioMapSeerConfig, rvtool_sources
 from rvtool_plugins.sources.radiomapseer.source import RadioMapSeer, published_split
 
@@ -126,3 +129,12 @@ def test_what_is_not_there_is_told(root: Path) -> None:
     assert isinstance(source.read(found["7_0"], get(source.request(found["7_0"]))), Absent)
     assert isinstance(source.read(found["7_10"], get(source.request(found["7_10"]))), Absent)
     assert isinstance(source.read(found["0_0"], Reply(request, 200, {}, b"no picture")), Absent)
+
+
+def test_a_collection_is_of_places_and_no_sky(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("RVTOOL_CACHE", str(tmp_path / "cache"))
+    settings = collect.Settings(source="radiomapseer", config={"path": root}, out=tmp_path / "maps")
+    collect.run(settings, Console(quiet=True))
+    dataset = open_dataset(tmp_path / "maps")
+    assert len(dataset) == 4
+    assert {dataset.info[side]["axes"] for side in ("image", "target")} == {"metres"}
