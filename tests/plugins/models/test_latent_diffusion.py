@@ -86,6 +86,15 @@ def test_what_the_network_aims_at_gives_image_and_noise_back(name):
     assert inner.shape == seen.shape
 
 
+@pytest.mark.parametrize("name", ["ddm", "ddpm"])
+def test_sampling_begins_where_training_was(name):
+    """What the network is told of the first time of sampling is what it was told of one in two hundred images."""
+    process = PROCESSES[name]
+    times = process.draw(torch.linspace(0.0005, 0.9995, 1000))
+    told = [process.inner(torch.zeros(len(t), 1, 1, 1), t)[1] for t in (times, torch.tensor([process.times(5)[0]]))]
+    assert (told[0] >= told[1] - 0.01).float().mean() > 0.005
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_the_time_of_a_noise_level(name):
     process = PROCESSES[name]

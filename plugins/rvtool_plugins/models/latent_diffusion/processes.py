@@ -23,6 +23,9 @@ import torch
 from torch import Tensor
 
 LEAST_TIME = 1e-4
+LEAST_LEFT = 0.02  # of an image: with less of it noise is noise, and sampling begins at a time that training met
+LEAST_RATIO = 1e-3
+LAST_RATIO = 0.03  # of noise to image, before it is none
 Found = tuple[Tensor, Tensor]
 """Estimates of the image and of the noise."""
 
@@ -45,8 +48,13 @@ class Process:
         return LEAST_TIME + (1 - LEAST_TIME) * even
 
     def times(self, steps: int) -> list[float]:
-        """Return the times between which to step, from 1 down to 0."""
-        return [1 - number / steps for number in range(steps + 1)]
+        """Return the times between which to step, from 1 down to 0.
+
+        Of even steps in ln(b / a): what is bright takes shape while nearly all is noise, and what is faint at the end.
+        """
+        first, last = math.log(1 / LEAST_LEFT), math.log(LAST_RATIO)
+        ratios = [math.exp(first + (last - first) * number / steps) for number in range(1, steps)]
+        return [1.0, *map(self.time_of, ratios), 0.0]
 
     def time_of(self, ratio: float) -> float:
         """Return the time at which the noise is `ratio` times as strong as the image: where b / a is that."""
@@ -74,7 +82,7 @@ class Process:
     def inner(self, seen: Tensor, time: Tensor) -> tuple[Tensor, Tensor]:
         """Return what the network sees, of deviation 1, and what it is told of the time: a quarter of ln(b / a)."""
         a, b = self.terms(time)
-        ratio = (b.clamp_min(1e-6) / a.clamp_min(1e-6)).log() / 4
+        ratio = (b / a.clamp_min(LEAST_LEFT)).clamp_min(LEAST_RATIO).log() / 4
         return seen / _wide((a.square() + b.square()).sqrt()), ratio
 
     def estimates(self, seen: Tensor, made: Tensor, time: Tensor) -> Found:
@@ -108,10 +116,6 @@ class Decoupled(Process):
     """
 
     outputs = 2
-
-    def times(self, steps: int) -> list[float]:
-        """Return times whose noise, sqrt(t), falls by equal steps: the last one begins with little of it."""
-        return [(1 - number / steps) ** 2 for number in range(steps + 1)]
 
     def a(self, time: Tensor) -> Tensor:
         """Return 1 - t."""
@@ -165,6 +169,10 @@ class Widening(Process):
         """Return sigma; 0 at time 0."""
         low, high = self.least ** (1 / self.bend), self.largest ** (1 / self.bend)
         return torch.where(time > 0, (low + time * (high - low)) ** self.bend, torch.zeros_like(time))
+
+    def times(self, steps: int) -> list[float]:
+        """Return even steps of t: eq. 5 of [3]_."""
+        return [1 - number / steps for number in range(steps + 1)]
 
     def draw(self, even: Tensor) -> Tensor:
         """Turn uniform numbers into times whose ln sigma are normal."""
