@@ -72,6 +72,13 @@ def test_radio_maps_are_learnt_judged_and_asked_for(tmp_path, monkeypatch):
     one, other = (fits.getdata(tmp_path / f"{name}.fits") for name in "ab")
     assert one.shape == (32, 32)
     assert not np.allclose(one, other)
+    wide = np.full((64, 64), 255, np.uint8)
+    Image.fromarray(wide).save(tmp_path / "wide.png")
+    for name, place in (("c", "5,5"), ("d", "20,9")):
+        given = {**asked, "paths": (tmp_path / "wide.png",), "set": {"condition": {"transmitter": place}}}
+        predict.run(predict.Settings(**given, out=tmp_path / f"{name}.fits"), QUIET)
+    far = [fits.getdata(tmp_path / f"{name}.fits")[40:, 40:] for name in "cd"]
+    assert not np.allclose(*far)  # the transmitter is seen from there, beyond what a tile would hold
     image = next(iter(planes(tmp_path / "city.png")))
     for wrong, words in (({"transmitter": "99,2"}, "outside"), ({}, "transmitter"), ({"x": "1"}, "leave the rest out")):
         with pytest.raises((ConfigError, DataError), match=words):

@@ -33,6 +33,7 @@ from rvtool.verbs.predict.reading import from_paths
 
 BLOCK = 2880  # bytes of FITS
 MOST_MARGIN = 64  # px: what lies farther off hardly counts, however deep a network
+LARGEST_MAP = 4096  # px, of a place: larger ones are cut nevertheless
 LEAST_TILE = 256  # px: below, much of the work would be margins
 
 
@@ -122,7 +123,9 @@ class Translating:
         self.factor = int(self.model.factor)
         grid, reach = int(self.model.grid), self.model.reach
         trained = max(run.data.image.height, run.data.image.width)
-        if reach is None:  # it looks at all that it is shown, so that it is shown as much as in training
+        if run.data.image.axes == "metres":  # what shapes a place may stand at the other end of the map
+            self.tiling = Tiling(LARGEST_MAP, 0)
+        elif reach is None:  # it looks at all that it is shown, so that it is shown as much as in training
             side = -(-trained // grid) * grid  # whole innermost pixels, so that nothing is padded
             self.tiling = Tiling(side, side // 8)
         else:
