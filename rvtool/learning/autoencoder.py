@@ -154,8 +154,7 @@ class Autoencoder(Model):
 
     def whole(self, image: Tensor) -> Tensor:
         """Continue images to whole cells by their last lines and columns."""
-        lacks = [-side % self.cell for side in image.shape[-2:]]
-        return functional.pad(image, (0, lacks[1], 0, lacks[0]), mode="replicate") if any(lacks) else image
+        return continued(image, self.cell)
 
     def encode(self, image: Tensor) -> Tensor:
         """Return the latents ``(B, D, h, w)`` of stretched images of any size."""
@@ -291,6 +290,12 @@ class Autoencoder(Model):
         self.prior_tables.copy_(torch.from_numpy(prior.tables))
         if not self.log_sigma.requires_grad:
             self.log_sigma.fill_(0.5 * math.log(max(squares / max(count, 1), 1e-12)))
+
+
+def continued(image: Tensor, cell: int) -> Tensor:
+    """Continue images by their last lines and columns until their sides are multiples of a cell, px."""
+    lacks = [-side % cell for side in image.shape[-2:]]
+    return functional.pad(image, (0, lacks[1], 0, lacks[0]), mode="replicate") if any(lacks) else image
 
 
 def truth_of(batch: Batch) -> Tensor:

@@ -170,12 +170,12 @@ def test_guidance_of_one_is_the_condition_itself():
     asked = {"label": torch.tensor([1, 0])}
     plain, more = model(guidance=1.0), model(guidance=3.0)
     maps, time = torch.randn(2, 16, 8, 8), torch.full((2,), 0.5)
-    told = torch.zeros(2, dtype=torch.bool)
-    with_it = plain.estimate(maps, time, asked, None, told)[:2]
-    without = plain.estimate(maps, time, asked, None, ~told)[:2]
-    for found, expected in zip(plain._guided(maps, time, asked, None), with_it, strict=True):
+    none = torch.zeros(2, dtype=torch.bool)
+    told, untold = plain.told(asked, none), plain.told(asked, ~none)
+    with_it, without = (plain.estimate(maps, time, one)[:2] for one in (told, untold))
+    for found, expected in zip(plain._guided(maps, time, told, untold), with_it, strict=True):
         torch.testing.assert_close(found, expected)
-    for found, one, other in zip(more._guided(maps, time, asked, None), with_it, without, strict=True):
+    for found, one, other in zip(more._guided(maps, time, told, untold), with_it, without, strict=True):
         torch.testing.assert_close(found, other + 3 * (one - other))
     assert not torch.allclose(with_it[0], without[0])
 

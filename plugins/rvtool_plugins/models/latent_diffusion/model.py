@@ -24,7 +24,7 @@ from torch.nn import functional
 from rvtool.errors import ConfigError, DataError
 from rvtool.kinds import Batch
 from rvtool.learning import Autoencoder, borrow_autoencoder
-from rvtool.learning.autoencoder import known_of, truth_of
+from rvtool.learning.autoencoder import continued, known_of, truth_of
 from rvtool.learning.generator import Asked, Generator, noise_of
 from rvtool_plugins.models.latent_diffusion.network import Network
 from rvtool_plugins.models.latent_diffusion.processes import LEAST_TIME, PROCESSES
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from rvtool.kinds import DataInfo
     from rvtool.learning import Losses
     from rvtool_plugins.models.latent_diffusion import LatentDiffusionConfig
+
+Told = tuple[Tensor, list[Tensor] | None]
+"""A vector of what is asked for, and maps of the image that is conditioned on, of each level."""
 
 TIMES = 4  # at which validation looks at each image
 
@@ -99,8 +102,8 @@ class LatentDiffusion(Generator):
 
     @property
     def networks(self) -> list[nn.Module]:
-        """The network alone: a first stage is not trained."""
-        return [self.network]
+        """The network and what looks at images, alone: a first stage is not trained."""
+        return [part for part in (self.network, self.network.encoder) if part is not None]
 
     @property
     def grid(self) -> int:
@@ -132,8 +135,7 @@ class LatentDiffusion(Generator):
 
     def maps(self, image: Tensor) -> Tensor:
         """Return maps ``(B, C, h, w)`` of stretched images, as they are."""
-        lacks = [-side % self.grid for side in image.shape[-2:]]
-        whole = functional.pad(image, (0, lacks[1], 0, lacks[0]), mode="replicate") if any(lacks) else image
+        whole = continued(image, self.grid)
         if self.first_stage is None:
             return functional.pixel_unshuffle(self.lift(whole), self.config.patch)
         with torch.no_grad():
@@ -167,31 +169,29 @@ class LatentDiffusion(Generator):
 
     # ---------------------------------------------------------------- learning
 
-    def condition_of(self, batch: Batch, like: Tensor) -> tuple[Batch, Tensor | None]:
-        """Return what is asked for, and the image with where it is known, ``(B, C + 1, H, W)``, if there is one."""
-        if self.data.target is None:
-            return batch, None
-        lacks = [-side % self.grid for side in batch["image"].shape[-2:]]
-        both = torch.cat([batch["image"], batch["mask"].to(like)], dim=1)
-        return batch, functional.pad(both, (0, lacks[1], 0, lacks[0]), mode="replicate") if any(lacks) else both
+    def told(self, condition: Batch, dropped: Tensor) -> Told:
+        """Return what the network is told of a condition, whatever the time; of images ``(B,)`` that are dropped, none.
 
-    def estimate(
-        self, seen: Tensor, time: Tensor, condition: Batch, image: Tensor | None, dropped: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
+        A vector of class and numbers, and maps of the image with where it is known, of each level.
+        """
+        asked = self.asked_of(condition, dropped) if self.asked_of is not None else self.means.new_zeros(())
+        if self.network.encoder is None:
+            return asked, None
+        image = torch.cat([condition["image"], condition["mask"].to(condition["image"])], dim=1)
+        known = (~dropped).to(image)[:, None, None, None]
+        return asked, self.network.encoder(continued(image, self.grid) * known)
+
+    def estimate(self, seen: Tensor, time: Tensor, told: Told) -> tuple[Tensor, Tensor, Tensor]:
         """Return the estimates of maps and noise, and what the network made."""
         inner, ratio = self.process.inner(seen, time)
-        asked = self.asked_of(condition, dropped) if self.asked_of is not None else seen.new_zeros(())
-        if image is not None:
-            image = image * (~dropped).to(image)[:, None, None, None]
-        made = self.network(inner, ratio, asked, image).float()
+        made = self.network(inner, ratio, *told).float()
         return *self.process.estimates(seen, made, time), made
 
     def _loss(self, batch: Batch, maps: Tensor, noise: Tensor, even: Tensor, dropped: Tensor) -> tuple[Tensor, Tensor]:
         """Return the mean squared difference of what the network makes from its aim, and each image's error."""
         time = self.process.draw(even)
-        condition, image = self.condition_of(batch, maps)
         seen = self.process.noisy(maps, noise, time)
-        found, _, made = self.estimate(seen, time, condition, image, dropped)
+        found, _, made = self.estimate(seen, time, self.told(batch, dropped))
         loss = functional.mse_loss(made, self.process.aims(maps, noise, time))
         return loss, (found - maps).square().mean()
 
@@ -301,28 +301,30 @@ class LatentDiffusion(Generator):
         """Go from noise, or from maps at the first time, to maps at the last."""
         sides = [-(-side // self.grid) * self.grid // self.cell for side in way.shape]
         count = (len(self.means), *sides)
-        condition, image = self.condition_of(way.asked, self.means)
+        dropped = torch.zeros(len(way.indices), dtype=torch.bool, device=way.device)
+        told, untold = self.told(way.asked, dropped), None
+        if self.config.guidance != 1 and (self.asked_of is not None or self.network.encoder is not None):
+            untold = self.told(way.asked, ~dropped)
         maps = begin
         if maps is None:
             maps = noise_of(way.seed, way.indices, count, way.device) * self.process.numbers(times[0])[1]
         for number, (now, then) in enumerate(pairwise(times)):
             if keep is not None:
                 maps = keep(maps, now, 2 * number + 2)
-            found = self._guided(maps, torch.full((len(maps),), now, device=way.device), condition, image)
+            found = self._guided(maps, torch.full((len(maps),), now, device=way.device), told, untold)
             fresh = torch.zeros_like(maps)
             if then > 0:
                 fresh = noise_of(way.seed, way.indices, count, way.device, 2 * number + 1)
             maps = self.process.step(maps, found, (now, then), fresh)
         return maps
 
-    def _guided(self, maps: Tensor, time: Tensor, condition: Batch, image: Tensor | None) -> tuple[Tensor, Tensor]:
+    def _guided(self, maps: Tensor, time: Tensor, told: Told, untold: Told | None) -> tuple[Tensor, Tensor]:
         """Return the estimates, moved from those without the condition through those with it: eq. 6 of [2]_."""
-        told = torch.zeros(len(maps), dtype=torch.bool, device=maps.device)
-        found, noise, _ = self.estimate(maps, time, condition, image, told)
-        weight = self.config.guidance
-        if weight == 1 or (self.asked_of is None and image is None):
+        found, noise, _ = self.estimate(maps, time, told)
+        if untold is None:
             return found, noise
-        without, other, _ = self.estimate(maps, time, condition, image, ~told)
+        without, other, _ = self.estimate(maps, time, untold)
+        weight = self.config.guidance
         return without + weight * (found - without), other + weight * (noise - other)
 
 

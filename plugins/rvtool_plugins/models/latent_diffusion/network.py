@@ -10,8 +10,9 @@ References
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -222,7 +223,7 @@ class Network(nn.Module):
         self.attention = WindowAttention(inner, inner, config.heads, 0)
         self.ways_up = nn.ModuleList(_WayUp(self.widths, channels, told) for _ in range(outputs))
 
-    def forward(self, maps: Tensor, ratio: Tensor, asked: Tensor, image: Tensor | None) -> Tensor:
+    def forward(self, maps: Tensor, ratio: Tensor, asked: Tensor, seen: list[Tensor] | None) -> Tensor:
         """Return ``(B, outputs channels, H, W)``.
 
         Parameters
@@ -231,13 +232,14 @@ class Network(nn.Module):
             What is told of the time.
         asked : (B, told) or scalar
             What is asked for, as a vector.
+        seen
+            What `encoder` makes of the image that is conditioned on, once for all times; None without one.
         """
         phase = ratio[:, None] * self.frequencies
         told = self.time(torch.cat([phase.sin(), phase.cos()], dim=1)) + asked
-        looks: list[Any] = [None] * len(self.widths)
-        if self.encoder is not None:
-            looks = self.encoder(image)
-            maps = torch.cat([maps, looks[0]], dim=1)
+        looks: Sequence[Tensor | None] = seen or [None] * len(self.widths)
+        if seen is not None:
+            maps = torch.cat([maps, seen[0]], dim=1)
         maps = self.first(maps)
         kept = [maps]
         for level, look in zip(self.down, looks, strict=True):
